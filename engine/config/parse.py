@@ -1,0 +1,129 @@
+"""From raw values to a :class:`RunConfig`, with errors that name the setting and say what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.config.schema import RunConfig, settings
+from engine.errors import InputError, Problem
+from engine.text import clean
+
+
+def parse(values: Mapping[str, Any]) -> RunConfig:
+    """Validate raw values (texts are fine).
+
+    Raises :class:`InputError` with one problem per wrong setting, unknown names with the nearest known one.
+    """
+    config, problems = check(values)
+    if config is None or problems:
+        raise InputError(problems)
+    return config
+
+
+def check(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
+    """Like :func:`parse`, but returns the problems instead of raising (for a form that checks as one types)."""
+    problems = [_unknown(str(key)) for key in values if key not in settings()]
+    known = {key: value for key, value in values.items() if key in settings()}
+    config: RunConfig | None = None
+    try:
+        config = RunConfig.model_validate(known)
+    except ValidationError as error:
+        problems += _from_pydantic(error, known)
+    if config is not None:
+        problems += _contradictions(config)
+    return (None if problems else config), problems
+
+
+# What other tools call a setting, where spelling alone would not find it.
+_ALIASES = {
+    "lr": "learning_rate", "epochs": "num_train_epochs", "model": "base_model", "model_name_or_path": "base_model",
+    "rank": "lora_r", "r": "lora_r", "alpha": "lora_alpha", "dropout": "lora_dropout", "dataset": "train_path",
+    "data": "train_path", "max_length": "max_seq_length", "cutoff_len": "max_seq_length", "output": "output_dir",
+    "per_device_train_batch_size": "batch_size", "optimizer": "optim", "scheduler": "lr_scheduler_type",
+    "quantization": "load_in_4bit", "warmup": "warmup_ratio", "clip": "max_grad_norm", "name": "run_name",
+    "attention": "attn_implementation", "num_gpus": "gpus", "use_liger": "use_liger_kernel",
+}  # fmt: skip
+
+
+def _unknown(key: str) -> Problem:
+    word = key.strip().lower().replace("-", "_")
+    near = [_ALIASES[word]] if word in _ALIASES else difflib.get_close_matches(word, settings(), n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]}?" if near else "See the settings table in the README"
+    return Problem("unknown-setting", f"there is no setting {clean(key, 60)!r}", hint, setting=clean(key, 60))
+
+
+def _from_pydantic(error: ValidationError, values: Mapping[str, Any]) -> list[Problem]:
+    by_setting: dict[str, Problem] = {}
+    for item in error.errors(include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else ""
+        if name in by_setting:
+            continue
+        if item["type"] == "missing" or (values.get(name) is None and name in settings() and settings()[name].required):
+            by_setting[name] = Problem("missing-setting", "is required", settings()[name].help, setting=name)
+        else:
+            by_setting[name] = _explain(name, values.get(name))
+    return list(by_setting.values())
+
+
+def _explain(name: str, value: Any) -> Problem:
+    info = settings()[name]
+    expected = {
+        "integer": "a whole number",
+        "number": "a number",
+        "flag": "true or false",
+        "choice": "one of these words",
+        "list": "names with commas",
+    }.get(info.kind, "text")
+    if name == "gpus":
+        expected = "auto or GPU indices with commas, like 0,1"
+    elif info.range_text and info.kind in {"integer", "number"}:
+        expected += f", {info.range_text}"
+        expected += f" {info.unit}" if info.unit else ""
+    elif info.kind == "choice" or info.allows_auto:
+        expected = f"one of {info.range_text}"
+    shown = clean(repr(value) if not isinstance(value, str) else f"'{value}'", 80)
+    hint = ""
+    if info.kind == "choice" and isinstance(value, str):
+        near = difflib.get_close_matches(value, info.choices, n=1)
+        hint = f"Did you mean {near[0]}?" if near else ""
+    return Problem("bad-setting", f"must be {expected}, not {shown}", hint, setting=name)
+
+
+def _contradictions(config: RunConfig) -> list[Problem]:
+    """What no single setting can see."""
+    problems = []
+
+    def add(name: str, message: str, hint: str) -> None:
+        problems.append(Problem("contradiction", message, hint, setting=name))
+
+    has_eval = config.eval_path is not None or config.eval_fraction is not None
+    if not config.base_model.strip():
+        add("base_model", "is empty", "Give a model directory or a hub id")
+    if not config.train_path.strip():
+        add("train_path", "is empty", "Give a JSONL file of chats")
+    if not config.output_dir.strip():
+        add("output_dir", "is empty", "Give a new directory")
+    if config.load_in_4bit and config.load_in_8bit:
+        add("load_in_4bit", "cannot be combined with load_in_8bit", "Switch one of them off")
+    if config.eval_path is not None and config.eval_fraction is not None:
+        add("eval_fraction", "cannot be combined with eval_path", "Empty one of them")
+    if config.load_best_model_at_end and not has_eval:
+        add("load_best_model_at_end", "needs evaluation data", "Set eval_path or eval_fraction")
+    if config.early_stopping_patience is not None and not has_eval:
+        add("early_stopping_patience", "needs evaluation data", "Set eval_path or eval_fraction")
+    if config.eval_steps is not None and not has_eval:
+        add("eval_steps", "needs evaluation data", "Set eval_path or eval_fraction")
+    if config.packing is True and config.padding_free is False:
+        add("padding_free", "cannot be false with packing", "Packed rows are always padding-free; set it to auto")
+    if config.load_best_model_at_end and config.eval_steps is not None and config.save_steps % config.eval_steps:
+        add("save_steps", f"must be a multiple of eval_steps ({config.eval_steps}) to keep the best model",
+            "Change one of them")  # fmt: skip
+    if isinstance(config.target_modules, list) and not config.target_modules:
+        add("target_modules", "is empty", "Name at least one layer, or all-linear")
+    if isinstance(config.gpus, list) and (not config.gpus or len(set(config.gpus)) != len(config.gpus) or min(config.gpus) < 0):
+        add("gpus", "must name different GPUs by index", "For example 0 or 0,1; or auto")
+    return problems
