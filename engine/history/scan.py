@@ -1,0 +1,82 @@
+"""Finds runs: those in the registry and those below the known roots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from engine import registry
+from engine.errors import Problem, RunNotFoundError
+from engine.history.summary import RunSummary, summarise
+from engine.rundir import META, RunDir
+
+MAX_DEPTH = 6
+_SKIP = frozenset({".git", "node_modules", "__pycache__", ".venv", "venv", "site-packages"})
+
+
+def scan(
+    extra_roots: Iterable[Path] = (), *, with_size: bool = False, registered: bool = True
+) -> Iterator[RunSummary]:
+    """Every run once, registered ones first (newest first), then those below the roots as they are found."""
+    seen: set[str] = set()
+    places: list[Path] = [path for _, path in registry.runs()] if registered else []
+    roots = [*extra_roots, *(registry.roots() if registered else [])]
+    for path in _unique([*places, *_below(roots)]):
+        summary = summarise(path, with_size=with_size)
+        if summary is not None and summary.path not in seen:
+            seen.add(summary.path)
+            yield summary
+
+
+def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
+    """The run that a person means: a directory, or a unique prefix of an id.
+
+    Raises :class:`RunNotFoundError` if none or several answer.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        run = RunDir(path.parent if path.name == META else path)
+        if run.meta.is_dir():
+            return run
+        raise RunNotFoundError(
+            Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text)
+        )
+    matches = [s for s in scan(extra_roots) if text and s.id.startswith(text)]
+    if len(matches) == 1:
+        return RunDir(matches[0].path)
+    if not matches:
+        raise RunNotFoundError(Problem("no-run", f"no run has an id that begins with {text!r}, and no such directory exists",
+                                       "List runs with: tunedeck runs"))  # fmt: skip
+    ids = ", ".join(match.id for match in matches[:5])
+    raise RunNotFoundError(
+        Problem("ambiguous-run", f"several runs begin with {text!r}: {ids}", "Give more of the id")
+    )
+
+
+def _below(roots: Iterable[Path]) -> Iterator[Path]:
+    for root in roots:
+        yield from _walk(root.expanduser().absolute(), 0)
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            folders = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    if META in folders:
+        yield folder
+    if depth < MAX_DEPTH:
+        for name in sorted(folders, reverse=True):
+            if name not in _SKIP and not name.startswith((".", "checkpoint-")):
+                yield from _walk(folder / name, depth + 1)
+
+
+def _unique(paths: Iterable[Path]) -> Iterator[Path]:
+    seen = set()
+    for path in paths:
+        key = os.path.realpath(path)
+        if key not in seen:
+            seen.add(key)
+            yield path

@@ -1,0 +1,87 @@
+"""Which runs were launched on this account, and which directories are searched for more.
+
+One small file a run and one a root under ``XDG_STATE_HOME/tunedeck``: nothing is shared, so nothing needs a lock. The
+run directories are the truth; the registry only remembers where to look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from engine import paths
+from engine.rundir import RunDir, read_json, write_atomic
+
+
+def remember_run(run_id: str, path: Path) -> None:
+    """Register a launched run; a state directory that cannot be written only costs the memory of it."""
+    _remember(paths.state_dir() / "runs", run_id, path)
+
+
+def remember_root(path: Path) -> None:
+    """Remember a directory below which runs are searched."""
+    _remember(
+        paths.state_dir() / "roots", hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16], path
+    )
+
+
+def forget_root(path: Path) -> None:
+    """Stop searching below a directory."""
+    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+    (paths.state_dir() / "roots" / f"{name}.json").unlink(missing_ok=True)
+
+
+def roots() -> list[Path]:
+    """Remembered roots, oldest first."""
+    return [path for _, path in _recall(paths.state_dir() / "roots")]
+
+
+def runs() -> list[tuple[str, Path]]:
+    """Launched runs as (id, directory), newest first; a run that was moved within its parent is found again."""
+    found = []
+    for run_id, path in _recall(paths.state_dir() / "runs"):
+        where = _locate(run_id, path)
+        if where is not None:
+            found.append((run_id, where))
+    return sorted(found, reverse=True)
+
+
+def _locate(run_id: str, path: Path) -> Path | None:
+    if _holds(path, run_id):
+        return path
+    try:
+        siblings = list(path.parent.iterdir())
+    except OSError:
+        return None
+    for sibling in siblings[:2000]:
+        if _holds(sibling, run_id):
+            remember_run(run_id, sibling)
+            return sibling
+    return None
+
+
+def _holds(path: Path, run_id: str) -> bool:
+    record = RunDir(path).read_run()
+    return record is not None and record.get("id") == run_id
+
+
+def _remember(folder: Path, name: str, path: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        record = {"id": name, "path": os.fsencode(path.absolute()).decode("utf-8", "surrogateescape")}
+        write_atomic(folder / f"{name}.json", json.dumps(record).encode() + b"\n")
+    except OSError:
+        pass
+
+
+def _recall(folder: Path) -> list[tuple[str, Path]]:
+    try:
+        files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    except OSError:
+        return []
+    records = [read_json(file) for file in files]
+    return [
+        (str(r["id"]), Path(r["path"])) for r in records if r and isinstance(r.get("path"), str) and "id" in r
+    ]
