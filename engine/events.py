@@ -18,7 +18,7 @@ from typing import Any
 try:
     import orjson
 
-    _loads = orjson.loads
+    _loads: Any = orjson.loads
 except ImportError:  # a worker in somebody else's environment: slower, the same result
     _loads = json.loads
 

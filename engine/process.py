@@ -76,9 +76,7 @@ def is_alive(record: dict[str, Any], pid_key: str = "pid", started_key: str = "p
     return record.get("boot_id") == boot_id() and started(pid) == begun
 
 
-def signal_exactly(
-    record: dict[str, Any], number: int, pid_key: str = "pid", started_key: str = "pid_started"
-) -> bool:
+def signal_exactly(record: dict[str, Any], number: int, pid_key: str = "pid", started_key: str = "pid_started") -> bool:
     """Send a signal to the recorded process and to nobody else; ``False`` if it is not there."""
     if not is_alive(record, pid_key, started_key):
         return False

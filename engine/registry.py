@@ -22,9 +22,7 @@ def remember_run(run_id: str, path: Path) -> None:
 
 def remember_root(path: Path) -> None:
     """Remember a directory below which runs are searched."""
-    _remember(
-        paths.state_dir() / "roots", hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16], path
-    )
+    _remember(paths.state_dir() / "roots", hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16], path)
 
 
 def forget_root(path: Path) -> None:
@@ -82,6 +80,4 @@ def _recall(folder: Path) -> list[tuple[str, Path]]:
     except OSError:
         return []
     records = [read_json(file) for file in files]
-    return [
-        (str(r["id"]), Path(r["path"])) for r in records if r and isinstance(r.get("path"), str) and "id" in r
-    ]
+    return [(str(r["id"]), Path(r["path"])) for r in records if r and isinstance(r.get("path"), str) and "id" in r]

@@ -91,9 +91,7 @@ class RunDir:
     def request(self, verb: str) -> None:
         """Ask the run for ``stop``, ``stop-now``, ``checkpoint`` or ``evaluate``."""
         self.control.mkdir(mode=0o700, exist_ok=True)
-        write_atomic(
-            self.control / verb, json.dumps({"time": time.time(), "pid": os.getpid()}).encode() + b"\n"
-        )
+        write_atomic(self.control / verb, json.dumps({"time": time.time(), "pid": os.getpid()}).encode() + b"\n")
 
     def requests(self) -> list[str]:
         """The verbs that wait to be taken."""

@@ -283,9 +283,7 @@ class RunFollower:
                 since = view.phase.since if name == view.phase.name else when
                 view.phase = Phase(name, number(event.get("done")), number(event.get("total")), since)
             case "notice":
-                view.notices.append(
-                    Notice(when or NAN, str(event.get("level", "info")), str(event.get("text", "")))
-                )
+                view.notices.append(Notice(when or NAN, str(event.get("level", "info")), str(event.get("text", ""))))
             case "control":
                 view.controls.append(event)
 
@@ -298,9 +296,7 @@ class RunFollower:
     def _infer(self) -> bool:
         view = self.view
         live = view.status.get("state") in states.LIVE or not view.status
-        stalled = live and states.is_stalled(
-            time.time(), view.last_event, view.median_step_seconds, view.phase.name
-        )
+        stalled = live and states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)
         state = states.infer(view.status, locked=live and self.rundir.locked, stalled=stalled)
         changed = state != view.state
         view.state = state
@@ -330,6 +326,4 @@ def _step(event: dict[str, Any]) -> int | None:
 
 
 def _time(value: Any) -> float | None:
-    return (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
-    )
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None

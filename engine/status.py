@@ -63,15 +63,11 @@ def infer(status: dict[str, Any] | None, *, locked: bool = False, stalled: bool 
     if state in (QUEUED, STARTING) and locked:
         return RunState(state, reason, resumable=resumable, host=host, heard=heard)
     if status.get("boot_id") != process.boot_id():
-        return RunState(
-            LOST, "the machine was restarted while it ran", resumable=resumable, host=host, heard=heard
-        )
+        return RunState(LOST, "the machine was restarted while it ran", resumable=resumable, host=host, heard=heard)
     if heard is not None and time.time() - heard < HEARTBEAT_GRACE:
         # Its supervisor may be writing the end this moment.
         return RunState(state, reason, resumable=resumable, host=host, heard=heard)
-    return RunState(
-        LOST, "its processes are gone and left no word how", resumable=resumable, host=host, heard=heard
-    )
+    return RunState(LOST, "its processes are gone and left no word how", resumable=resumable, host=host, heard=heard)
 
 
 def is_stalled(now: float, last_event: float | None, median_step: float | None, phase: str) -> bool:

@@ -13,9 +13,7 @@ from engine.config.schema import RunConfig, settings
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add ``--SETTING`` (underscores or hyphens) for every setting, and ``--config FILE.yaml``."""
-    parser.add_argument(
-        "--config", metavar="FILE.yaml", type=Path, help="settings from a YAML file; flags override it"
-    )
+    parser.add_argument("--config", metavar="FILE.yaml", type=Path, help="settings from a YAML file; flags override it")
     groups: dict[str, Any] = {}
     for info in settings().values():
         if info.group not in groups:

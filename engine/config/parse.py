@@ -51,9 +51,7 @@ _ALIASES = {
 
 def _unknown(key: str) -> Problem:
     word = key.strip().lower().replace("-", "_")
-    near = (
-        [_ALIASES[word]] if word in _ALIASES else difflib.get_close_matches(word, settings(), n=1, cutoff=0.5)
-    )
+    near = [_ALIASES[word]] if word in _ALIASES else difflib.get_close_matches(word, settings(), n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}?" if near else "See the settings table in the README"
     return Problem("unknown-setting", f"there is no setting {clean(key, 60)!r}", hint, setting=clean(key, 60))
 
@@ -64,9 +62,7 @@ def _from_pydantic(error: ValidationError, values: Mapping[str, Any]) -> list[Pr
         name = str(item["loc"][0]) if item["loc"] else ""
         if name in by_setting:
             continue
-        if item["type"] == "missing" or (
-            values.get(name) is None and name in settings() and settings()[name].required
-        ):
+        if item["type"] == "missing" or (values.get(name) is None and name in settings() and settings()[name].required):
             by_setting[name] = Problem("missing-setting", "is required", settings()[name].help, setting=name)
         else:
             by_setting[name] = _explain(name, values.get(name))
@@ -127,11 +123,7 @@ def _contradictions(config: RunConfig) -> list[Problem]:
             "cannot be false with packing",
             "Packed rows are always padding-free; set it to auto",
         )
-    if (
-        config.load_best_model_at_end
-        and config.eval_steps is not None
-        and config.save_steps % config.eval_steps
-    ):
+    if config.load_best_model_at_end and config.eval_steps is not None and config.save_steps % config.eval_steps:
         add("save_steps", f"must be a multiple of eval_steps ({config.eval_steps}) to keep the best model",
             "Change one of them")  # fmt: skip
     if isinstance(config.target_modules, list) and not config.target_modules:

@@ -20,16 +20,10 @@ def markdown() -> str:
         for info in settings().values():
             if info.group == group:
                 default = (
-                    "required"
-                    if info.required
-                    else "–"
-                    if info.default is None
-                    else f"`{format_value(info.default)}`"
+                    "required" if info.required else "–" if info.default is None else f"`{format_value(info.default)}`"
                 )
                 values = " ".join(part for part in (info.range_text, info.unit) if part).replace("|", "\\|")
-                out.append(
-                    f"| `{info.name}` | {default} | {values} | {info.help.replace('|', chr(92) + '|')} |"
-                )
+                out.append(f"| `{info.name}` | {default} | {values} | {info.help.replace('|', chr(92) + '|')} |")
     return "\n".join(out) + "\n"
 
 

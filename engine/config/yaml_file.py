@@ -32,9 +32,7 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError(Problem("bad-yaml", "is not UTF-8 text", file=str(path))) from None
     except OSError as error:
         hint = "Check the path given with --config"
-        raise InputError(
-            Problem("bad-yaml", f"cannot be read: {error.strerror}", hint, file=str(path))
-        ) from None
+        raise InputError(Problem("bad-yaml", f"cannot be read: {error.strerror}", hint, file=str(path))) from None
     return _resolve_paths(loads(text, str(path)), path.absolute().parent)
 
 
@@ -46,9 +44,7 @@ def loads(text: str, name: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
         what = clean(getattr(error, "problem", None) or "is not valid YAML", 200)
-        raise InputError(
-            Problem("bad-yaml", what, "Write one `setting: value` a line", file=name, line=line)
-        ) from None
+        raise InputError(Problem("bad-yaml", what, "Write one `setting: value` a line", file=name, line=line)) from None
     except (RecursionError, ValueError):
         raise InputError(Problem("bad-yaml", "is not valid YAML", file=name)) from None
     if data is None:

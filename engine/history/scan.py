@@ -15,9 +15,7 @@ MAX_DEPTH = 6
 _SKIP = frozenset({".git", "node_modules", "__pycache__", ".venv", "venv", "site-packages"})
 
 
-def scan(
-    extra_roots: Iterable[Path] = (), *, with_size: bool = False, registered: bool = True
-) -> Iterator[RunSummary]:
+def scan(extra_roots: Iterable[Path] = (), *, with_size: bool = False, registered: bool = True) -> Iterator[RunSummary]:
     """Every run once, registered ones first (newest first), then those below the roots as they are found."""
     seen: set[str] = set()
     places: list[Path] = [path for _, path in registry.runs()] if registered else []
@@ -39,9 +37,7 @@ def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
         run = RunDir(path.parent if path.name == META else path)
         if run.meta.is_dir():
             return run
-        raise RunNotFoundError(
-            Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text)
-        )
+        raise RunNotFoundError(Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text))
     matches = [s for s in scan(extra_roots) if text and s.id.startswith(text)]
     if len(matches) == 1:
         return RunDir(matches[0].path)
@@ -49,9 +45,7 @@ def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
         raise RunNotFoundError(Problem("no-run", f"no run has an id that begins with {text!r}, and no such directory exists",
                                        "List runs with: tunedeck runs"))  # fmt: skip
     ids = ", ".join(match.id for match in matches[:5])
-    raise RunNotFoundError(
-        Problem("ambiguous-run", f"several runs begin with {text!r}: {ids}", "Give more of the id")
-    )
+    raise RunNotFoundError(Problem("ambiguous-run", f"several runs begin with {text!r}: {ids}", "Give more of the id"))
 
 
 def _below(roots: Iterable[Path]) -> Iterator[Path]:

@@ -73,9 +73,7 @@ def summarise(path: Path, *, with_size: bool = False) -> RunSummary | None:
         name=str(notes.get("name") or run.get("name") or path.name),
         tool="tunedeck",
         state=state.state,
-        base_model=_text((run.get("config") or {}).get("base_model"))
-        if isinstance(run.get("config"), dict)
-        else None,
+        base_model=_text((run.get("config") or {}).get("base_model")) if isinstance(run.get("config"), dict) else None,
         created=number(run.get("created")),
         problems=problems,
     )
@@ -118,7 +116,7 @@ def directory_bytes(path: Path) -> int:
     for folder, _, files in os.walk(path, onerror=lambda _: None):
         for name in files:
             try:
-                total += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118
+                total += os.lstat(os.path.join(folder, name)).st_size
             except OSError:
                 pass
     return total

@@ -20,9 +20,7 @@ class Preset:
 def available() -> list[Preset]:
     """The presets that come with tunedeck, then the user's own (``XDG_CONFIG_HOME/tunedeck/presets``)."""
     folders = (Path(__file__).parent, paths.config_dir() / "presets")
-    return [
-        _describe(file) for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.yaml"))
-    ]
+    return [_describe(file) for folder in folders if folder.is_dir() for file in sorted(folder.glob("*.yaml"))]
 
 
 def _describe(file: Path) -> Preset:
