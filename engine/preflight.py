@@ -1,0 +1,213 @@
+"""What can be known before a GPU is touched: whether the input is sound, and how many steps a run will take."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.config import RunConfig
+from engine.data import DataReport, check_file
+from engine.errors import Problem, RunInUseError
+from engine.modelfiles import check_model_directory
+from engine.rundir import refuse_foreign_work
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The arithmetic of a run, as the trainer will do it. Rows are samples, steps are optimizer updates."""
+
+    train_rows: int
+    eval_rows: int
+    samples_per_update: int
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    checkpoints: int
+    evaluations: int
+
+
+@dataclass(slots=True)
+class Preflight:
+    """The outcome of :func:`check`: nothing may start while there are errors."""
+
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    train: DataReport | None = None
+    eval: DataReport | None = None
+    plan: Plan | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run may start."""
+        return not self.errors
+
+
+def plan(config: RunConfig, rows: int, eval_rows: int = 0, gpus: int = 1) -> Plan:
+    """Steps of a run over ``rows`` usable rows.
+
+    The same arithmetic as transformers' ``Trainer.set_initial_training_values``: a batch that is not full still counts,
+    and so does an update with fewer passes at the end of an epoch.
+    """
+    if config.eval_fraction is not None:
+        eval_rows = held_out(rows, config.eval_fraction)
+        rows -= eval_rows
+    batches = math.ceil(rows / (config.batch_size * gpus))
+    steps_per_epoch = max(1, math.ceil(batches / config.gradient_accumulation_steps)) if rows else 0
+    total = config.max_steps or math.ceil(config.num_train_epochs * steps_per_epoch)
+    every = config.eval_steps or config.save_steps
+    return Plan(
+        train_rows=rows,
+        eval_rows=eval_rows,
+        samples_per_update=config.batch_size * config.gradient_accumulation_steps * gpus,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total if rows else 0,
+        warmup_steps=math.ceil(total * config.warmup_ratio) if config.warmup_ratio < 1 else total,
+        checkpoints=math.ceil(total / config.save_steps) if rows else 0,
+        evaluations=math.ceil(total / every) if rows and eval_rows else 0,
+    )
+
+
+def held_out(rows: int, fraction: float) -> int:
+    """How many rows are held out for evaluation: the share rounded up, but never all."""
+    return min(max(0, rows - 1), math.ceil(rows * fraction))
+
+
+def check(config: RunConfig, *, gpus: int = 1) -> Preflight:
+    """Check model files, data, paths and the environment of a run; starts nothing and loads nothing heavy."""
+    result = Preflight()
+    model_errors, model_warnings = _check_model(config)
+    result.errors += model_errors
+    result.warnings += model_warnings
+    _check_data(config, result)
+    result.errors += _check_output(config) + _check_environment(config)
+    if result.train and result.train.rows and not result.train.error_count:
+        rows = result.train.rows - (0 if config.assistant_only_loss is False else result.train.unanswered)
+        result.plan = plan(config, rows, result.eval.rows if result.eval else 0, gpus)
+    return result
+
+
+def is_local_model(name: str) -> bool:
+    """Whether a base model is meant as a path and not as a hub id."""
+    return name.startswith(("/", "./", "../", "~")) or Path(name).expanduser().exists() or name.count("/") > 1
+
+
+def propose_output_dir(base_model: str, root: Path | None = None) -> Path:
+    """A free directory ``runs/DATE-MODEL-N`` for a new run."""
+    root = Path("runs") if root is None else root
+    model = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(base_model.rstrip("/")).name).strip("-.") or "model"
+    prefix = f"{time.strftime('%Y-%m-%d')}-{model[:60]}-"
+    number = 1
+    while (root / f"{prefix}{number}").exists():
+        number += 1
+    return root / f"{prefix}{number}"
+
+
+def _check_model(config: RunConfig) -> tuple[list[Problem], list[Problem]]:
+    name = config.base_model
+    if is_local_model(name):
+        return check_model_directory(Path(name).expanduser(), config.target_modules)
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name):
+        hint = "Give a directory, or a hub id like Qwen/Qwen2.5-0.5B-Instruct"
+        return [Problem("bad-model", "is neither a directory nor a hub id", hint, setting="base_model")], []
+    if not _in_hub_cache(name):
+        if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+            hint = "Download it first, or give a local directory"
+            return [Problem("bad-model", f"{name} is not in the local hub cache, and the hub is switched off (HF_HUB_OFFLINE)",
+                            hint, setting="base_model")], []  # fmt: skip
+        return [], [Problem("not-downloaded", f"{name} is not in the local hub cache and will be downloaded",
+                            "This needs the network and may take long", setting="base_model", severity="warning")]  # fmt: skip
+    return [], []
+
+
+def _in_hub_cache(name: str) -> bool:
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    snapshots = cache / f"models--{name.replace('/', '--')}" / "snapshots"
+    return snapshots.is_dir() and any(snapshots.iterdir())
+
+
+def _check_data(config: RunConfig, result: Preflight) -> None:
+    result.train = check_file(Path(config.train_path).expanduser())
+    reports = [("train_path", result.train)]
+    if config.eval_path is not None:
+        result.eval = check_file(Path(config.eval_path).expanduser(), setting="eval_path")
+        reports.append(("eval_path", result.eval))
+    for setting, report in reports:
+        result.errors += report.errors
+        if report.error_count > len(report.errors):
+            more = f"{report.error_count} rows in all cannot be used; the first {len(report.errors)} are shown"
+            result.errors.append(Problem("more-errors", more, setting=setting, file=str(report.path)))
+        if report.unanswered and not report.errors:
+            result.warnings.append(Problem("no-answer", f"{report.unanswered} of {report.rows} rows have no assistant's answer",
+                "They are left out where only the assistant's turns are learned", setting=setting, file=str(report.path),
+                severity="warning"))  # fmt: skip
+    train = result.train
+    if not train.errors and train.rows == train.unanswered and config.assistant_only_loss is not False:
+        result.errors.append(Problem("nothing-to-train", "no row has an assistant's answer",
+            "Set assistant_only_loss to false to learn from the whole text", setting="train_path", file=str(train.path)))  # fmt: skip
+    if config.eval_fraction is not None and not train.errors and train.rows < 2:
+        result.errors.append(Problem("too-few-rows", "has too few rows to hold some out", "Use at least two rows",
+                                     setting="eval_fraction", file=str(train.path)))  # fmt: skip
+    same = config.eval_path is not None and result.eval is not None and result.eval.sha256 == train.sha256 != ""
+    if same:
+        result.warnings.append(Problem("same-data", "train and eval data are the same file or equal",
+            "The eval loss will say nothing about new text", setting="eval_path", severity="warning"))  # fmt: skip
+
+
+def _check_output(config: RunConfig) -> list[Problem]:
+    path = Path(config.output_dir).expanduser().absolute()
+
+    def bad(message: str, hint: str) -> list[Problem]:
+        return [Problem("bad-output", message, hint, setting="output_dir", file=str(path))]
+
+    if path.exists() and not path.is_dir():
+        return bad("is a file", "Choose a directory")
+    try:
+        refuse_foreign_work(path)
+    except RunInUseError as error:
+        return error.problems
+    parent = path
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        return bad(f"cannot be created: {parent} is a file", "Choose another directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return bad(f"cannot be written: no permission in {parent}", "Choose another directory")
+    if os.statvfs(parent).f_flag & os.ST_RDONLY:
+        return bad("lies on a read-only file system", "Choose another directory")
+    return []
+
+
+def _check_environment(config: RunConfig) -> list[Problem]:
+    problems = []
+    if config.worker_python is not None:
+        python = Path(config.worker_python).expanduser()
+        if not python.is_file() or not os.access(python, os.X_OK):
+            return [Problem("bad-python", "is no program that can be run", "Give the path of a Python interpreter",
+                            setting="worker_python", file=str(python))]  # fmt: skip
+        return []
+    needs = [
+        ("load_in_4bit", config.load_in_4bit, "bitsandbytes", "pip install 'tunedeck[quant]'"),
+        ("load_in_8bit", config.load_in_8bit, "bitsandbytes", "pip install 'tunedeck[quant]'"),
+        ("optim", "8bit" in config.optim or "paged" in config.optim, "bitsandbytes", "pip install 'tunedeck[quant]'"),
+        ("use_liger_kernel", config.use_liger_kernel is True, "liger_kernel", "pip install 'tunedeck[fast]'"),
+        (
+            "attn_implementation",
+            config.attn_implementation == "flash_attention_2",
+            "flash_attn",
+            "pip install flash-attn",
+        ),
+    ]
+    for setting, wanted, package, hint in needs:
+        if wanted and importlib.util.find_spec(package) is None:
+            problems.append(
+                Problem(
+                    "missing-package", f"needs the package {package}, which is not installed", hint, setting=setting
+                )
+            )
+    return problems
