@@ -67,10 +67,17 @@ class RunDir:
         """Permission bits of files: owner only, or readable by the group."""
         return 0o640 if share == "group" else 0o600
 
-    def make(self, share: str = "private") -> None:
-        """Create the directory and its ``.tunedeck`` with the right permissions; existing ones are fine."""
+    def make(self, share: str = "private", *, exclusive: bool = False) -> None:
+        """Create the directory and its ``.tunedeck`` with the right permissions.
+
+        With ``exclusive`` a ``.tunedeck`` that exists raises :class:`RunInUseError`: of two launches one wins.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        self.meta.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self.meta.mkdir(mode=0o700)
+        except FileExistsError:
+            if exclusive:
+                raise RunInUseError(self._in_use()) from None
         self.control.mkdir(mode=0o700, exist_ok=True)
         self.meta.chmod(0o750 if share == "group" else 0o700)
 
@@ -182,15 +189,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def write_json(path: Path, value: dict[str, Any], mode: int = 0o600) -> None:
-    """Replace a JSON file atomically; strict JSON, indented for people."""
+def write_json(path: Path, value: dict[str, Any], mode: int = 0o600, *, durable: bool = True) -> None:
+    """Replace a JSON file atomically; strict JSON, indented for people. ``durable`` waits for the disk."""
     from engine.events import finite
 
     data = json.dumps(finite(value), ensure_ascii=False, indent=1, allow_nan=False, default=str)
-    write_atomic(path, data.encode("utf-8", "replace") + b"\n", mode)
+    write_atomic(path, data.encode("utf-8", "replace") + b"\n", mode, durable=durable)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Write beside the target, flush to the disk, then rename over it; a reader sees the old or the new file whole."""
     fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -198,7 +205,8 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         try:

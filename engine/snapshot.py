@@ -11,7 +11,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,9 @@ class RunView:
     step: int = 0
     total_steps: int | None = None
     attempt: int = 1
+    step_attempt: int = 0
+    last_state: RunState | None = None
+    last_state_attempt: int = 0
     last_event: float | None = None
     damaged: int = 0
 
@@ -274,6 +277,7 @@ class RunFollower:
                 total = event.get("total_steps")
                 view.total_steps = total if isinstance(total, int) and total > 0 else view.total_steps
                 view.steps.append(view.step, when or NAN, event)
+                view.step_attempt = view.attempt
             case "eval" if _step(event) is not None:
                 view.evals.append(event["step"], when or NAN, event)
             case "checkpoint":
@@ -286,6 +290,9 @@ class RunFollower:
                 view.notices.append(Notice(when or NAN, str(event.get("level", "info")), str(event.get("text", ""))))
             case "control":
                 view.controls.append(event)
+            case "state":
+                view.last_state = RunState(str(event.get("state", "")), str(event.get("reason") or ""))
+                view.last_state_attempt = view.attempt
 
     def _apply_supervisor(self, event: dict[str, Any]) -> None:
         if event["type"] == "hardware":
@@ -298,6 +305,9 @@ class RunFollower:
         live = view.status.get("state") in states.LIVE or not view.status
         stalled = live and states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)
         state = states.infer(view.status, locked=live and self.rundir.locked, stalled=stalled)
+        if state.state == states.LOST and view.last_state is not None and view.last_state.state in states.ENDED:
+            # The supervisor is gone, but the worker's own last word says how it ended.
+            state = replace(state, state=view.last_state.state, reason=view.last_state.reason)
         changed = state != view.state
         view.state = state
         return changed

@@ -99,6 +99,8 @@ def _progress(summary: RunSummary, status: dict[str, Any], state: RunState) -> N
 def _from_events(summary: RunSummary, path: Path) -> None:
     """What a supervisor that died could not write down."""
     view = RunFollower(path).read_all()
+    if view.state.state != states.UNKNOWN:
+        summary.state, summary.reason = view.state.state, view.state.reason
     if len(view.steps):
         summary.step, summary.total_steps, summary.points = view.step, view.total_steps, len(view.steps)
         summary.last_loss, summary.best_loss = view.steps.last("loss"), view.steps.best("loss")

@@ -1,0 +1,138 @@
+"""Starts a run on this machine: writes its directory, then hands it to a detached supervisor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import engine
+from engine import process, registry
+from engine.config import RunConfig, flags
+from engine.data import DataReport
+from engine.errors import InputError, Problem, TunedeckError
+from engine.preflight import is_local_model
+from engine.rundir import FORMAT, RunDir, new_run_id, read_json, refuse_foreign_work, write_json
+
+START_SECONDS = 20.0
+_PATHS = ("train_path", "eval_path", "output_dir", "worker_python")
+
+
+def launch(
+    config: RunConfig,
+    *,
+    command: str | None = None,
+    data: dict[str, DataReport] | None = None,
+    parent: dict[str, Any] | None = None,
+) -> RunDir:
+    """Create the run's directory and start its supervisor; returns when the supervisor has taken over.
+
+    ``data`` are the reports of the files that were checked (``train``, ``eval``), kept in ``run.json``. Raises
+    :class:`InputError` if the directory is taken, :class:`TunedeckError` if the supervisor does not start.
+    """
+    config = with_absolute_paths(config)
+    run = RunDir(config.output_dir)
+    refuse_foreign_work(run.path)
+    try:
+        run.make(config.share, exclusive=True)
+        record = _record(run, config, command, data or {}, parent)
+        write_json(run.run_json, record, run.file_mode(config.share))
+    except OSError as error:
+        hint = "Choose another output directory"
+        raise InputError(Problem("bad-output", f"cannot be written: {error.strerror}", hint, setting="output_dir",
+                                 file=str(run.path))) from None  # fmt: skip
+    registry.remember_run(record["id"], run.path)
+    start_supervisor(run)
+    return run
+
+
+def start_supervisor(run: RunDir) -> None:
+    """Start the guardian of a prepared run directory in a session of its own and wait until it answers."""
+    with run.train_log.open("ab") as log:
+        os.fchmod(log.fileno(), 0o600)
+        # The supervisor forks itself away, so this child ends at once and leaves no zombie in a long-lived app.
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine.supervisor", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env=_environment(),
+        )
+    code = child.wait()
+    deadline = time.monotonic() + START_SECONDS
+    while code == 0 and time.monotonic() < deadline:
+        status = read_json(run.status_json)
+        if status is not None and status.get("state"):
+            return
+        time.sleep(0.01)
+    raise TunedeckError(Problem("not-started", "the run's supervisor did not start", f"See {run.train_log}"))
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The same settings with every path absolute, so that they mean the same from any folder."""
+    changes: dict[str, Any] = {}
+    for name in _PATHS:
+        value = getattr(config, name)
+        if value is not None:
+            changes[name] = str(Path(value).expanduser().absolute())
+    if is_local_model(config.base_model):
+        changes["base_model"] = str(Path(config.base_model).expanduser().absolute())
+    return config.model_copy(update=changes)
+
+
+def _record(
+    run: RunDir, config: RunConfig, command: str | None, data: dict[str, DataReport], parent: dict[str, Any] | None
+) -> dict[str, Any]:
+    import getpass
+
+    try:
+        owner = getpass.getuser()
+    except (KeyError, OSError):
+        owner = str(os.getuid())
+    return {
+        "format": FORMAT,
+        "id": new_run_id(),
+        "name": config.run_name or run.path.name,
+        "created": round(time.time(), 3),
+        "owner": owner,
+        "host": process.host(),
+        "config": config.model_dump(mode="json"),
+        "auto": {},
+        "data": {name: report.record() for name, report in data.items()},
+        "versions": {"tunedeck": engine.__version__, "python": sys.version.split()[0]},
+        "git_commit": _git_commit(),
+        "working_directory": str(Path.cwd()),
+        "command": command or flags.command_line(config),
+        "launcher": {"kind": "local", "job_id": None},
+        "parent": parent,
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=2,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _environment() -> dict[str, str]:
+    """The environment of supervisor and worker: ours, and the engine's folder if it is not installed."""
+    env = dict(os.environ)
+    # What a terminal app or a test set for itself must not follow a run that outlives it.
+    for name in ("COLUMNS", "LINES", "PYTHONSTARTUP", "PYTHONINSPECT"):
+        env.pop(name, None)
+    env["PYTHONUNBUFFERED"] = "1"
+    return env

@@ -1,0 +1,35 @@
+"""``python -P -m engine.supervisor DIR``: forks into the background, takes the run's lock, guards the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from engine.errors import RunInUseError
+from engine.rundir import RunDir
+
+
+def main() -> int:
+    """Entry point; the parent returns at once, the child lives as long as the run."""
+    run = RunDir(sys.argv[1])
+    if not run.exists:
+        print(f"{run.path} holds no run to supervise", file=sys.stderr)
+        return 2
+    try:
+        lock = run.acquire_lock()
+    except RunInUseError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if os.fork():
+        os._exit(0)  # the lock lives on in the child
+    # Nothing that happens to a terminal or to a login reaches the run.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from engine.supervisor.guard import Guard
+
+    return Guard(run, lock).watch()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

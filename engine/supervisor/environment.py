@@ -1,0 +1,68 @@
+"""The environment in which a worker runs: its GPUs, allocator, and how it finds the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import engine
+from engine import hardware, paths
+
+
+def worker_environment(config: dict[str, Any], python: str) -> tuple[dict[str, str], str]:
+    """Environment variables of the worker, and a notice on the GPU that was chosen (empty without one)."""
+    env = dict(os.environ)
+    env["PYTHONUNBUFFERED"] = "1"
+    env.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Read when CUDA starts; both names, since torch 2.9 renamed it. Less fragmentation, so larger batches fit.
+    env.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    env.setdefault("PYTORCH_CUDA_ALLOC_CONF", env["PYTORCH_ALLOC_CONF"])
+    env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    notice = _choose_gpus(config.get("gpus", "auto"), env)
+    if Path(python).resolve() != Path(sys.executable).resolve() or python != sys.executable:
+        env["PYTHONPATH"] = str(_engine_only_path())
+    return env, notice
+
+
+def _choose_gpus(wanted: Any, env: dict[str, str]) -> str:
+    if isinstance(wanted, list):
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in wanted)
+        taken = [g.index for g in hardware.gpus() if g.index in wanted and g.foreign_processes]
+        return f"others' processes are on GPU {', '.join(map(str, taken))}" if taken else ""
+    if "CUDA_VISIBLE_DEVICES" in env:
+        return ""
+    card = hardware.freest(hardware.gpus())
+    if card is None:
+        return ""
+    env["CUDA_VISIBLE_DEVICES"] = str(card.index)
+    return f"GPU {card.index} ({card.name}) was chosen: {card.memory_free / 2**30:.1f} GiB of memory are free"
+
+
+def _engine_only_path() -> Path:
+    """A folder that holds nothing but a link to the engine, for an interpreter of another environment.
+
+    Putting our own site-packages on its path would shadow its torch with ours.
+    """
+    package = Path(engine.__file__).parent.resolve()
+    folder = paths.cache_dir() / "engine-path" / hashlib.sha256(os.fsencode(package)).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / "engine"
+    try:
+        link.symlink_to(package, target_is_directory=True)
+    except FileExistsError:
+        pass
+    return folder
+
+
+def oom_kills() -> int:
+    """How many processes of this control group the kernel's memory killer has ended; 0 where that cannot be known."""
+    try:
+        group = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().split("::", 1)[1].lstrip("/")
+        text = (Path("/sys/fs/cgroup") / group / "memory.events").read_text(encoding="ascii")
+        counts = dict(line.split() for line in text.splitlines())
+        return int(counts.get("oom_kill", 0))
+    except (OSError, IndexError, ValueError):
+        return 0
