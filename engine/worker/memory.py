@@ -1,0 +1,36 @@
+"""Memory of this process and its GPU, cheap enough for every step."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_NO_GPU = {"gpu_memory_allocated": None, "gpu_memory_reserved": None, "gpu_memory_peak": None}
+
+
+def usage() -> dict[str, Any]:
+    """``gpu_memory_allocated``, ``…_reserved``, ``…_peak`` and ``host_memory`` (resident) in bytes; ``None`` without."""
+    return {**_gpu(), "host_memory": resident_bytes()}
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process in bytes (second field of ``/proc/self/statm``)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _gpu() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return _NO_GPU
+    stats = torch.cuda.memory_stats()
+    return {
+        "gpu_memory_allocated": stats.get("allocated_bytes.all.current"),
+        "gpu_memory_reserved": stats.get("reserved_bytes.all.current"),
+        "gpu_memory_peak": stats.get("allocated_bytes.all.peak"),
+    }

@@ -1,0 +1,59 @@
+"""Writes a run's events from inside the training process, and beats while a long phase lasts."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from engine.events import EventWriter
+from engine.rundir import RunDir
+
+BEAT_SECONDS = 8.0
+
+
+class Recorder:
+    """The training process's pen: events, phases, notices. Safe to use from several threads."""
+
+    def __init__(self, run: RunDir, *, attempt: int = 1, share: str = "private") -> None:
+        self.run = run
+        self.attempt = attempt
+        self._writer = EventWriter(run.events, attempt=attempt, mode=run.file_mode(share))
+        self._lock = threading.Lock()
+        self._phase: tuple[str, float | None, float | None] | None = None
+        self._ended = threading.Event()
+
+    def write(self, type: str, **fields: Any) -> bool:
+        """Append one event; ``False`` if the disk refused it."""
+        with self._lock:
+            return self._writer.write(type, **fields)
+
+    def step(self, **fields: Any) -> None:
+        """Append a ``step`` event."""
+        self.write("step", **fields)
+
+    def notice(self, text: str, level: str = "info") -> None:
+        """Something worth showing to the person who watches; also printed to the log."""
+        print(text, flush=True)
+        self.write("notice", level=level, text=text)
+
+    def phase(self, name: str, done: float | None = None, total: float | None = None) -> None:
+        """Say what the process is doing now."""
+        self._phase = (name, done, total)
+        self.write("phase", name=name, done=done, total=total)
+
+    def start_beating(self) -> None:
+        """Repeat the phase every few seconds while it is not training, where steps are the beat."""
+
+        def beat() -> None:
+            while not self._ended.wait(BEAT_SECONDS):
+                phase = self._phase
+                if phase is not None and phase[0] != "training":
+                    self.write("phase", name=phase[0], done=phase[1], total=phase[2])
+
+        threading.Thread(target=beat, name="tunedeck-beat", daemon=True).start()
+
+    def close(self) -> None:
+        """Flush and close; later events are lost."""
+        self._ended.set()
+        with self._lock:
+            self._writer.close()
