@@ -82,6 +82,12 @@ class RunCallback(TrainerCallback):
         self._eval_done = 0
         self._wanted: list[str] = []
         self._complained = False
+        self.training = False
+
+    @property
+    def step(self) -> int:
+        """The last step that was recorded, 0 before the first."""
+        return max(0, self._recorded_step)
 
     # -- beginning and end ------------------------------------------------------------------------------------------
 
@@ -95,12 +101,14 @@ class RunCallback(TrainerCallback):
             # With the filter on, a NaN loss is logged as the mean of the earlier ones.
             args.logging_nan_inf_filter = False
             self._attach(_trainer_of(self))
-        self._recorder.phase("training", 0, state.max_steps)
+        self._recorder.phase("training", state.global_step, state.max_steps)
+        self.training = True
         self._mark = time.perf_counter()
 
     @_never_ends_a_run
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Answer what was asked for and, in an own script, write the end."""
+        self.training = False
         self._answer("checkpoint", "evaluate", outcome="too late: training has ended")
         if self._trainer is not None:
             self._trainer.__dict__.pop("log", None)

@@ -1,0 +1,108 @@
+"""The tokenizer and its chat template, made fit for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_PAD_WORDS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "<|padding|>", "[PAD]", "<|vision_pad|>", "<unk>",
+              "<|endoftext|>", "<|end_of_text|>")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMarking:
+    """Whether the assistant's turns can be marked, and with which template (``None``: the model's own)."""
+
+    possible: bool
+    why_not: str = ""
+    template: str | None = None
+    stop_token_trained: bool = True
+
+
+def load_tokenizer(config: dict[str, Any]) -> Any:
+    """The model's tokenizer; raises :class:`ValueError` with words for people if it has no chat template."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        config["base_model"], revision=config["revision"], trust_remote_code=config["trust_remote_code"]
+    )
+    if not tokenizer.chat_template:
+        raise ValueError(f"{config['base_model']} has no chat template, so chats cannot be rendered")
+    return tokenizer
+
+
+def end_of_turn_ids(tokenizer: Any) -> set[int]:
+    """Ids of the tokens that end a turn: the tokenizer's eos, and special tokens that close a rendered turn."""
+    ids: set[Any] = {tokenizer.eos_token_id} - {None}
+    try:
+        chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        rendered = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]
+    except Exception:  # a template with rules of its own; the eos token is all that is known then
+        return ids
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    last = next((token for token in reversed(rendered[-3:]) if token in special), None)
+    return ids | ({last} - {None})
+
+
+def ensure_pad_token(tokenizer: Any) -> str:
+    """Give the tokenizer a pad token that ends no turn; returns a notice, empty if nothing was changed.
+
+    With the end-of-turn token as padding, collators that mask padding also mask every turn's end, and the model never
+    learns to stop.
+    """
+    ending = end_of_turn_ids(tokenizer)
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in ending:
+        return ""
+    before = tokenizer.pad_token
+    found = _unused_special_token(tokenizer, ending)
+    if found is None:
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return (f"The pad token is the end-of-turn token {tokenizer.pad_token!r}: the vocabulary has no other unused special "
+                "token. Check that the tuned model stops")  # fmt: skip
+    tokenizer.pad_token = found
+    if before is None:
+        return f"The tokenizer has no pad token; {found!r} is used"
+    return f"The pad token {before!r} also ends a turn; {found!r} pads instead, so that the end of a turn is learned"
+
+
+def _unused_special_token(tokenizer: Any, ending: set[int]) -> str | None:
+    used = ending | {tokenizer.bos_token_id}
+    template = str(tokenizer.chat_template)
+    added = [str(token) for _, token in sorted(tokenizer.added_tokens_decoder.items()) if token.special]
+    names = [
+        *_PAD_WORDS,
+        *[t for t in added if "pad" in t.lower()],
+        *[t for t in added if "reserved" in t.lower()],
+        *added,
+    ]
+    vocabulary = tokenizer.get_vocab()
+    special = set(added) | set(tokenizer.all_special_tokens)
+    for name in names:
+        if name in special and name not in template and vocabulary.get(name, -1) not in used | {-1}:
+            return name
+    return None
+
+
+def assistant_marking(tokenizer: Any) -> AssistantMarking:
+    """Ask TRL whether the template, or its training version of it, marks the assistant's turns."""
+    from trl.chat_template_utils import (
+        get_training_chat_template,
+        has_generation_markers,
+        is_chat_template_stop_token_trained,
+    )
+
+    template = tokenizer.chat_template
+    if has_generation_markers(template):
+        patched = None
+    else:
+        try:
+            patched = get_training_chat_template(tokenizer)
+        except (ValueError, KeyError, TypeError):
+            why = "this chat template cannot mark the assistant's turns, and TRL knows no training version of it"
+            return AssistantMarking(False, why)
+    try:
+        stops = is_chat_template_stop_token_trained(tokenizer, chat_template=patched)
+    except Exception:
+        stops = True
+    return AssistantMarking(True, template=patched, stop_token_trained=stops)

@@ -1,0 +1,243 @@
+"""One training run, top to bottom: set up, train, save."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from engine.rundir import RunDir, write_json
+from engine.worker import chat, dataset
+from engine.worker.callback import RunCallback
+from engine.worker.ownscript import versions
+from engine.worker.recipe import Machine, Recipe, resolve
+from engine.worker.recorder import Recorder
+
+
+class Training:
+    """The parts of a run as they come to be; :meth:`run` does it all and returns (state, reason)."""
+
+    def __init__(self, run: RunDir, recorder: Recorder) -> None:
+        self.run_dir = run
+        self.recorder = recorder
+        self.record = run.read_run() or {}
+        self.config: dict[str, Any] = self.record["config"]
+        self.callback = RunCallback(recorder=recorder)
+
+    def run(self) -> tuple[str, str]:
+        """Train; returns ``completed`` or ``stopped`` with the reason."""
+        trainer = self.set_up()
+        trainer.train()
+        state = trainer.state
+        if not self.callback.stop_reason and state.global_step < 1:
+            raise ValueError("no step was trained: every row was left out or fully masked")
+        self.save(trainer)
+        if self.callback.stop_reason:
+            return (
+                "stopped",
+                f"{self.callback.stop_reason}, at step {state.global_step} of {state.max_steps}; adapter saved",
+            )
+        if state.global_step < state.max_steps:
+            return "completed", f"stopped early at step {state.global_step}: the eval loss no longer improved"
+        return "completed", "all steps done, adapter saved"
+
+    def set_up(self) -> Any:
+        """Load everything and build the trainer."""
+        self.recorder.phase("loading")
+        from transformers import set_seed
+
+        set_seed(self.config["seed"])
+        tokenizer = chat.load_tokenizer(self.config)
+        pad_notice = chat.ensure_pad_token(tokenizer)
+        marking = chat.assistant_marking(tokenizer)
+        recipe = resolve(self.config, Machine.here(), can_mark_assistant=marking.possible, why_not=marking.why_not)
+        self.write_record(recipe)
+        for text in [pad_notice, *recipe.notices]:
+            if text:
+                self.recorder.notice(text)
+        if recipe.assistant_only_loss and not marking.possible:
+            raise ValueError(f"assistant_only_loss is true, but {marking.why_not}")
+        if recipe.assistant_only_loss and not marking.stop_token_trained:
+            self.recorder.notice(
+                "This template leaves the end of a turn out of the loss: the model may not learn to stop", "warning"
+            )
+        train, evaluation, left_out = dataset.load(self.config, assistant_only=recipe.assistant_only_loss)
+        if left_out:
+            self.recorder.notice(left_out, "warning")
+        model = load_model(self.config, recipe)
+        self.recorder.phase("tokenising", 0, len(train) + (len(evaluation) if evaluation is not None else 0))
+        return self.build_trainer(recipe, model, tokenizer, marking.template, train, evaluation)
+
+    def build_trainer(
+        self, recipe: Recipe, model: Any, tokenizer: Any, template: str | None, train: Any, evaluation: Any
+    ) -> Any:
+        """TRL's trainer over the prepared parts."""
+        from trl import SFTConfig, SFTTrainer
+
+        config = self.config
+        arguments = sft_arguments(config, recipe, evaluates=evaluation is not None)
+        if recipe.padding_free and not recipe.packing:
+            options = {"template": template, "assistant_only": recipe.assistant_only_loss,
+                       "max_length": config["max_seq_length"]}  # fmt: skip
+            train = dataset.tokenised(train, tokenizer, **options)
+            evaluation = dataset.tokenised(evaluation, tokenizer, **options) if evaluation is not None else None
+            arguments.update(max_length=None, assistant_only_loss=False)
+        callbacks: list[Any] = [self.callback, _log_lines()]
+        if config["early_stopping_patience"] is not None:
+            from transformers import EarlyStoppingCallback
+
+            callbacks.append(
+                EarlyStoppingCallback(config["early_stopping_patience"], config["early_stopping_threshold"])
+            )
+        trainer = SFTTrainer(
+            model=model,
+            args=SFTConfig(**arguments),
+            train_dataset=train,
+            eval_dataset=evaluation,
+            processing_class=tokenizer,
+            peft_config=lora_config(config),
+            callbacks=callbacks,
+        )
+        from transformers import PrinterCallback
+
+        trainer.remove_callback(PrinterCallback)  # our log lines take its place
+        return trainer
+
+    def save(self, trainer: Any) -> None:
+        """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""
+        self.recorder.phase("saving")
+        begun = time.monotonic()
+        trainer.save_model(str(self.run_dir.path))
+        trainer.processing_class.save_pretrained(str(self.run_dir.path))
+        trainer.save_state()
+        print(f"Saved the adapter to {self.run_dir.path} in {time.monotonic() - begun:.1f} s", flush=True)
+
+    def write_record(self, recipe: Recipe) -> None:
+        """Complete ``run.json`` with what each auto chose and the versions in use."""
+        self.record["auto"] = recipe.auto
+        self.record["versions"] = {**self.record.get("versions", {}), **versions()}
+        write_json(self.run_dir.run_json, self.record, self.run_dir.file_mode(self.config["share"]))
+        for name, choice in recipe.auto.items():
+            print(f"{name}: {choice['value']} ({choice['why']})", flush=True)
+
+
+def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
+    """The base model, quantised if asked; weights are read from safetensors only, never from pickle."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {}
+    if config["load_in_4bit"] or config["load_in_8bit"]:
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=config["load_in_4bit"],
+            load_in_8bit=config["load_in_8bit"],
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, recipe.dtype),
+        )
+        options["device_map"] = {"": 0}
+    model = AutoModelForCausalLM.from_pretrained(
+        config["base_model"],
+        revision=config["revision"],
+        trust_remote_code=config["trust_remote_code"],
+        dtype=getattr(torch, recipe.dtype),
+        attn_implementation=recipe.attn_implementation,
+        use_safetensors=True,
+        **options,
+    )
+    model.config.use_cache = False
+    return model
+
+
+def lora_config(config: dict[str, Any]) -> Any:
+    """PEFT's configuration of the adapter."""
+    from peft import LoraConfig
+
+    init = config["init_lora_weights"]
+    return LoraConfig(
+        r=config["lora_r"],
+        lora_alpha=config["lora_alpha"],
+        lora_dropout=config["lora_dropout"],
+        target_modules=config["target_modules"],
+        modules_to_save=config["modules_to_save"],
+        bias=config["bias"],
+        task_type=config["task_type"],
+        use_dora=config["use_dora"],
+        use_rslora=config["use_rslora"],
+        init_lora_weights=True if init == "default" else init,
+    )
+
+
+def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) -> dict[str, Any]:
+    """Settings under the names of TRL's ``SFTConfig``."""
+    evaluation: dict[str, Any] = {"eval_strategy": "no"}
+    if evaluates:
+        evaluation = {
+            "eval_strategy": "steps",
+            "eval_steps": config["eval_steps"] or config["save_steps"],
+            "per_device_eval_batch_size": config["per_device_eval_batch_size"],
+            "eval_packing": False,
+        }
+        if config["load_best_model_at_end"] or config["early_stopping_patience"] is not None:
+            evaluation.update(metric_for_best_model="eval_loss", greater_is_better=False)
+            evaluation["load_best_model_at_end"] = config["load_best_model_at_end"]
+    return {
+        "output_dir": config["output_dir"],
+        "run_name": config["run_name"],
+        "num_train_epochs": config["num_train_epochs"],
+        "max_steps": config["max_steps"] or -1,
+        "per_device_train_batch_size": config["batch_size"],
+        "gradient_accumulation_steps": config["gradient_accumulation_steps"],
+        "learning_rate": config["learning_rate"],
+        "lr_scheduler_type": config["lr_scheduler_type"],
+        # Since transformers 5 a float below 1 is the ratio of all steps.
+        "warmup_steps": config["warmup_ratio"] if config["warmup_ratio"] < 1 else 0.999999,
+        "weight_decay": config["weight_decay"],
+        "max_grad_norm": config["max_grad_norm"],
+        "optim": recipe.optim,
+        "adam_beta1": config["adam_beta1"],
+        "adam_beta2": config["adam_beta2"],
+        "adam_epsilon": config["adam_epsilon"],
+        "neftune_noise_alpha": config["neftune_noise_alpha"],
+        "seed": config["seed"],
+        "data_seed": config["data_seed"],
+        "save_strategy": "steps",
+        "save_steps": config["save_steps"],
+        "save_total_limit": config["save_total_limit"],
+        "logging_steps": config["logging_steps"],
+        "logging_nan_inf_filter": False,
+        "report_to": config["report_to"] or "none",
+        "max_length": config["max_seq_length"],
+        "packing": recipe.packing,
+        "padding_free": recipe.padding_free,
+        "assistant_only_loss": recipe.assistant_only_loss,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,
+        "use_liger_kernel": recipe.use_liger_kernel,
+        "torch_compile": config["torch_compile"],
+        "dataloader_num_workers": config["dataloader_num_workers"],
+        "dataloader_pin_memory": recipe.cuda,
+        "use_cpu": not recipe.cuda,
+        "disable_tqdm": True,
+        **recipe.mixed_precision,
+        **evaluation,
+    }
+
+
+def _log_lines() -> Any:
+    from transformers import TrainerCallback
+
+    class LogLines(TrainerCallback):
+        """One readable line in train.log at the trainer's own rhythm."""
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        ) -> None:
+            shown = {
+                k: v for k, v in (logs or {}).items() if isinstance(v, int | float) and k not in ("epoch", "total_flos")
+            }
+            words = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            print(f"step {state.global_step}/{state.max_steps}  {words}", flush=True)
+
+    return LogLines()
