@@ -12,9 +12,8 @@ from typing import Any
 import engine
 from engine import process, registry
 from engine.config import RunConfig, flags
-from engine.data import DataReport
 from engine.errors import InputError, Problem, TunedeckError
-from engine.preflight import is_local_model
+from engine.preflight import Preflight, check, is_local_model
 from engine.rundir import FORMAT, RunDir, new_run_id, read_json, refuse_foreign_work, write_json
 
 START_SECONDS = 20.0
@@ -25,20 +24,24 @@ def launch(
     config: RunConfig,
     *,
     command: str | None = None,
-    data: dict[str, DataReport] | None = None,
+    checked: Preflight | None = None,
     parent: dict[str, Any] | None = None,
 ) -> RunDir:
     """Create the run's directory and start its supervisor; returns when the supervisor has taken over.
 
-    ``data`` are the reports of the files that were checked (``train``, ``eval``), kept in ``run.json``. Raises
-    :class:`InputError` if the directory is taken, :class:`TunedeckError` if the supervisor does not start.
+    Without ``checked``, the outcome of :func:`engine.preflight.check`, everything is checked here. Raises
+    :class:`InputError` for bad input or a directory that is taken, :class:`TunedeckError` if the supervisor does not
+    start; in either case nothing runs.
     """
+    checked = checked or check(config)
+    if not checked.ok:
+        raise InputError(checked.errors)
     config = with_absolute_paths(config)
     run = RunDir(config.output_dir)
     refuse_foreign_work(run.path)
     try:
         run.make(config.share, exclusive=True)
-        record = _record(run, config, command, data or {}, parent)
+        record = _record(run, config, command, checked, parent)
         write_json(run.run_json, record, run.file_mode(config.share))
     except OSError as error:
         hint = "Choose another output directory"
@@ -86,7 +89,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def _record(
-    run: RunDir, config: RunConfig, command: str | None, data: dict[str, DataReport], parent: dict[str, Any] | None
+    run: RunDir, config: RunConfig, command: str | None, checked: Preflight, parent: dict[str, Any] | None
 ) -> dict[str, Any]:
     import getpass
 
@@ -103,7 +106,9 @@ def _record(
         "host": process.host(),
         "config": config.model_dump(mode="json"),
         "auto": {},
-        "data": {name: report.record() for name, report in data.items()},
+        "data": {
+            name: report.record() for name, report in (("train", checked.train), ("eval", checked.eval)) if report
+        },
         "versions": {"tunedeck": engine.__version__, "python": sys.version.split()[0]},
         "git_commit": _git_commit(),
         "working_directory": str(Path.cwd()),

@@ -21,6 +21,9 @@ def worker_environment(config: dict[str, Any], python: str) -> tuple[dict[str, s
     env.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     env.setdefault("PYTORCH_CUDA_ALLOC_CONF", env["PYTORCH_ALLOC_CONF"])
     env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    # Idle OpenMP threads that spin make two runs on the same cores crawl: 14 s a step instead of 0.4 s (measured with
+    # the sample model on two cores). Sleeping ones cost nothing measurable when a run is alone.
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     notice = _choose_gpus(config.get("gpus", "auto"), env)
     if Path(python).resolve() != Path(sys.executable).resolve() or python != sys.executable:
         env["PYTHONPATH"] = str(_engine_only_path())

@@ -41,7 +41,7 @@ def end_of_turn_ids(tokenizer: Any) -> set[int]:
         return ids
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     last = next((token for token in reversed(rendered[-3:]) if token in special), None)
-    return ids | ({last} - {None})
+    return ids if last is None else ids | {last}
 
 
 def ensure_pad_token(tokenizer: Any) -> str:
