@@ -1,0 +1,62 @@
+"""Headless commands. Light to import: each verb loads what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from engine.errors import EXIT_BAD_INPUT, TunedeckError
+
+# verb: (module, one line of help); a verb stands here when it works.
+VERBS = {
+    "train": ("engine.cli.train", "train without the app, with a progress bar"),
+    "runs": ("engine.cli.listing", "list runs"),
+    "show": ("engine.cli.listing", "everything known of one run"),
+    "stop": ("engine.cli.control", "end a run after its current step; it saves first"),
+    "checkpoint": ("engine.cli.control", "have a run save a checkpoint now"),
+    "evaluate": ("engine.cli.control", "have a run evaluate now"),
+    "doctor": ("engine.cli.doctor", "what this machine can do, and what would bite"),
+}
+
+
+class UsageParser(argparse.ArgumentParser):
+    """Argparse with the nearest known word for a mistyped flag, and without abbreviations."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Print what is wrong in one line and exit with 2."""
+        from engine.text import clean
+
+        print(f"{self.prog}: {clean(message, 500)}\nSee: {self.prog} --help", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one verb; returns the exit code (0 done, 1 the run failed, 2 bad input, 130 stopped)."""
+    verb, arguments = argv[0], list(argv[1:])
+    if verb not in VERBS:
+        import difflib
+
+        from engine.text import clean
+
+        near = difflib.get_close_matches(verb, [*VERBS, "demo", "watch"], n=1)
+        hint = f"Did you mean {near[0]}?" if near else "See: tunedeck --help"
+        print(f"tunedeck: there is no command {clean(verb, 60)!r}. {hint}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    run: Callable[[str, list[str]], int] = import_module(VERBS[verb][0]).run
+    try:
+        return run(verb, arguments)
+    except TunedeckError as error:
+        from engine.cli.output import print_problems
+
+        print_problems(error.problems)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (head, less) has gone; that is no error
+        return 0
+    except KeyboardInterrupt:
+        return 130

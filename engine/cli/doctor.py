@@ -1,0 +1,176 @@
+"""``tunedeck doctor``: what this machine can do, and what would bite."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import locale
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from engine import hardware, paths
+from engine.cli import UsageParser
+from engine.cli.output import bytes_text, print_json
+from engine.errors import EXIT_DONE, EXIT_FAILED
+from engine.text import clean
+
+_MARKS = {"ok": "ok  ", "note": "note", "warning": "WARN", "error": "FAIL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: ``level`` is ok, note, warning or error."""
+
+    topic: str
+    level: str
+    message: str
+    hint: str = ""
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Print all findings; 1 if something would keep every run from working."""
+    parser = UsageParser(prog="tunedeck doctor")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    options = parser.parse_args(arguments)
+    findings = list(examine())
+    if options.json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for f in findings:
+            hint = f" {f.hint}." if f.hint else ""
+            print(clean(f"{_MARKS[f.level]}  {f.topic:<10} {f.message}.{hint}"))
+    return EXIT_FAILED if any(finding.level == "error" for finding in findings) else EXIT_DONE
+
+
+def examine() -> Iterator[Finding]:
+    """All findings, in the order in which a person wants them."""
+    yield from _packages()
+    yield from _gpus()
+    yield from _memory_and_disk()
+    yield from _hub()
+    yield from _session()
+    yield from _terminal()
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+    for name in ("torch", "transformers", "trl", "peft", "datasets"):
+        try:
+            yield Finding(name, "ok", f"version {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            yield Finding(name, "error", "is not installed", f"pip install {name}, or set worker_python for every run")
+    for name, extra, what in (
+        ("bitsandbytes", "quant", "4-bit and 8-bit base models"),
+        ("liger_kernel", "fast", "fused kernels"),
+    ):
+        if importlib.util.find_spec(name) is None:
+            yield Finding(name, "note", f"is not installed: no {what}", f"pip install 'tunedeck[{extra}]'")
+        else:
+            yield Finding(name, "ok", "is installed")
+
+
+def _gpus() -> Iterator[Finding]:
+    cards = hardware.gpus()
+    driver = hardware.driver_version()
+    if not cards:
+        yield Finding("gpu", "warning", "no NVIDIA GPU was found: runs will train on the CPU, which is slow",
+                      "" if driver else "Check the driver with nvidia-smi")  # fmt: skip
+        return
+    yield Finding("driver", "ok", f"NVIDIA {driver}")
+    for card in cards:
+        free, total = bytes_text(card.memory_free), bytes_text(card.memory_total)
+        text = f"{card.index}: {card.name}, {free} of {total} free"
+        if card.foreign_processes:
+            yield Finding("gpu", "warning", f"{text}; {card.foreign_processes} processes of others run on it")
+        elif card.memory_free < 0.5 * card.memory_total:
+            yield Finding("gpu", "warning", f"{text}: more than half is taken")
+        else:
+            yield Finding("gpu", "ok", text)
+
+
+def _memory_and_disk() -> Iterator[Finding]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    yield Finding("memory", "ok" if memory.available > 4 * 2**30 else "warning",
+                  f"{bytes_text(memory.available)} of {bytes_text(memory.total)} free")  # fmt: skip
+    for label, folder in (("disk", Path.cwd()), ("cache", _existing(_hub_cache()))):
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError as error:
+            yield Finding(label, "warning", f"{folder}: {error.strerror}")
+            continue
+        low = usage.free < 5 * 2**30
+        yield Finding(label, "warning" if low else "ok", f"{bytes_text(usage.free)} free at {folder}",
+                      "Checkpoints and models may not fit" if low else "")  # fmt: skip
+    state = paths.state_dir()
+    if not os.access(_existing(state), os.W_OK):
+        yield Finding("state", "warning", f"{state} cannot be written: launched runs will not be remembered",
+                      "Set XDG_STATE_HOME to a directory that can be written")  # fmt: skip
+
+
+def _hub_cache() -> Path:
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _hub() -> Iterator[Finding]:
+    cache = _hub_cache()
+    count = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
+    yield Finding("hub", "ok", f"{count} models in the cache at {cache}")
+    token = os.environ.get("HF_TOKEN") or (cache.parent / "token").is_file()
+    if not token:
+        yield Finding("hub", "note", "not logged in: gated models cannot be downloaded", "Log in with: hf auth login")
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        yield Finding("hub", "note", "HF_HUB_OFFLINE is set: only cached and local models work")
+
+
+def _session() -> Iterator[Finding]:
+    """Whether runs survive a logout: logind may kill what a user leaves behind."""
+    try:
+        user = getpass.getuser()
+        lingers = _ask(["loginctl", "show-user", user, "-p", "Linger", "--value"])
+        kills = _ask(["busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
+                      "org.freedesktop.login1.Manager", "KillUserProcesses"])  # fmt: skip
+    except (OSError, KeyError, subprocess.TimeoutExpired):
+        yield Finding("session", "ok", "no systemd login manager: runs outlive a logout")
+        return
+    if kills.endswith("true") and lingers != "yes":
+        yield Finding("session", "warning", "logind kills a user's processes at logout, runs too",
+                      "Switch that off with: loginctl enable-linger")  # fmt: skip
+    else:
+        yield Finding("session", "ok", "runs outlive a logout")
+
+
+def _ask(command: list[str]) -> str:
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=3, check=False, stdin=subprocess.DEVNULL)
+    return answer.stdout.strip()
+
+
+def _terminal() -> Iterator[Finding]:
+    term = os.environ.get("TERM", "")
+    encoding = locale.getpreferredencoding(False).lower().replace("-", "")
+    if not sys.stdout.isatty():
+        return
+    size = shutil.get_terminal_size()
+    where = " in tmux" if os.environ.get("TMUX") else " in screen" if os.environ.get("STY") else ""
+    yield Finding("terminal", "ok", f"{term or 'unknown'}{where}, {size.columns} columns by {size.lines} lines")
+    if encoding != "utf8":
+        yield Finding("terminal", "warning", f"the locale's encoding is {encoding}, not UTF-8: charts are drawn in ASCII",
+                      "Set LANG to a UTF-8 locale, for example C.UTF-8")  # fmt: skip
+    if size.columns < 80 or size.lines < 24:
+        yield Finding("terminal", "warning", "is smaller than 80 by 24: the app will be cramped")
+    if "256" not in term and os.environ.get("COLORTERM") not in ("truecolor", "24bit"):
+        yield Finding("terminal", "note", "may have only 16 colours", "If it has more, set TERM to xterm-256color")

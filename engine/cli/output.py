@@ -1,0 +1,69 @@
+"""How headless commands speak: cleaned lines for people, one strict JSON document for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from engine.errors import Problem
+from engine.events import finite
+from engine.text import clean
+
+
+def print_json(value: Any) -> None:
+    """One strict JSON document on standard output; non-finite numbers are their names as strings."""
+    print(json.dumps(finite(value), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Each problem in one line on standard error: severity, where, what, what to do."""
+    for problem in problems:
+        print(f"{problem.severity}: {clean(problem, 2000)}", file=sys.stderr)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Aligned columns of cleaned text; wide (Korean) characters count double, ``right`` columns align right."""
+    from rich.cells import cell_len
+
+    cells = [list(header), *[[clean(cell, 200) for cell in row] for row in rows]]
+    widths = [max(cell_len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        padded = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - cell_len(cell))
+            padded.append(space + cell if i in right else cell + space)
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration as people say it: ``42s``, ``3m 05s``, ``2h 07m``; a dash if unknown."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+
+
+def bytes_text(size: float | None) -> str:
+    """Bytes in binary units: ``3.4 GiB``; a dash if unknown."""
+    if size is None:
+        return "-"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def number_text(value: float | None, digits: int = 4) -> str:
+    """A number in few digits; NaN and infinities by their names, a dash if unknown."""
+    return "-" if value is None else "NaN" if value != value else f"{value:.{digits}g}"

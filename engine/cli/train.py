@@ -1,0 +1,160 @@
+"""``tunedeck train``: the flags of the script that people use today, in front of a run that outlives its terminal."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from types import FrameType
+
+from engine.cli import UsageParser
+from engine.cli.output import number_text, print_json, print_problems, seconds_text
+from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, InputError
+from engine.snapshot import RunFollower, RunView
+from engine.text import clean
+
+POLL_SECONDS = 0.25
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Check, launch, and follow the run to its end unless ``--detach``."""
+    from engine.config import flags, parse
+    from engine.launchers import launch
+    from engine.preflight import check
+
+    parser = UsageParser(prog="tunedeck train", description="Fine-tune with LoRA on JSONL chats.")
+    parser.add_argument("--detach", action="store_true", help="return as soon as the run has started")
+    parser.add_argument("--json", action="store_true", help="print one JSON document about the run and nothing else")
+    flags.add_flags(parser)
+    namespace, unknown = parser.parse_known_args(arguments)
+    values = flags.values_from(namespace)
+    values.update(_unknown_flags(unknown))
+    config = parse(values)
+    checked = check(config)
+    print_problems(checked.warnings)
+    if not checked.ok:
+        raise InputError(checked.errors)
+    started = launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments]))
+    follower = RunFollower(started.path)
+    follower.poll()
+    if not namespace.json:
+        print(f"Run {follower.view.id} in {clean(started.path)}")
+        print(f"It goes on if this terminal is lost. To come back: tunedeck watch {follower.view.id}", flush=True)
+    if not namespace.detach:
+        follow(follower, quiet=namespace.json)
+    if namespace.json:
+        from engine.cli.listing import describe
+
+        print_json(describe(started))
+    return EXIT_DONE if namespace.detach else exit_code(follower.view)
+
+
+def _unknown_flags(words: list[str]) -> dict[str, str]:
+    """Unknown flags become unknown settings, so that they are refused with the nearest known name."""
+    found = {}
+    for word in words:
+        if not word.startswith("--"):
+            print(f"tunedeck train: what is {clean(word, 80)!r}? Settings are given as --name value", file=sys.stderr)
+            raise SystemExit(EXIT_BAD_INPUT)
+        name, _, value = word[2:].partition("=")
+        found[name] = value
+        if not value:
+            break  # what follows may be this flag's value
+    return found
+
+
+def exit_code(view: RunView) -> int:
+    """0 done, 130 stopped by the user, 1 anything else."""
+    return {"completed": EXIT_DONE, "stopped": EXIT_STOPPED}.get(view.state.state, EXIT_FAILED)
+
+
+def follow(follower: RunFollower, *, quiet: bool = False) -> None:
+    """Show progress until the run has ended. Ctrl-C asks for a graceful stop, a second one for an immediate one."""
+    asked = 0
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        follower.rundir.request("stop" if asked == 1 else "stop-now")
+        if not quiet:
+            text = "Stopping after this step; press Ctrl-C again to stop at once" if asked == 1 else "Stopping at once"
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a lost terminal ends only this follower
+    try:
+        show = _silent if quiet else _bar if sys.stderr.isatty() else _lines
+        show(follower)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if not quiet:
+        view = follower.view
+        reason = f": {clean(view.state.reason)}" if view.state.reason else ""
+        print(f"{view.state.state}{reason}", flush=True)
+        if view.state.state not in ("completed", "stopped"):
+            print(f"The log: {clean(follower.rundir.train_log)}", file=sys.stderr)
+
+
+def _wait(follower: RunFollower) -> bool:
+    """Poll once; whether the run still lives."""
+    follower.poll(0.2)
+    if not follower.view.state.live:
+        follower.read_all()
+        return False
+    time.sleep(POLL_SECONDS)
+    return True
+
+
+def _silent(follower: RunFollower) -> None:
+    while _wait(follower):
+        pass
+
+
+def _lines(follower: RunFollower) -> None:
+    """Without a terminal: a line at each change of phase, every ``logging_steps`` steps and at evaluations."""
+    config = follower.view.run.get("config") or {}
+    every = config.get("logging_steps") or 10
+    shown_step, shown_evals, shown_phase, shown_notices = 0, 0, "", 0
+    alive = True
+    while alive:
+        alive = _wait(follower)
+        view = follower.view
+        for notice in list(view.notices)[shown_notices:]:
+            print(f"{notice.level}: {clean(notice.text)}", flush=True)
+        shown_notices = len(view.notices)
+        if view.phase.name in ("loading", "tokenising", "saving") and view.phase.name != shown_phase:
+            print(f"{clean(view.phase.name)} …", flush=True)
+        shown_phase = view.phase.name
+        for step, loss in zip(view.steps.steps, view.steps.column("loss"), strict=False):
+            if step > shown_step and (step % every == 0 or step == view.total_steps):
+                print(f"step {step}/{view.total_steps}  loss {number_text(loss)}", flush=True)
+                shown_step = step
+        for step, loss in list(zip(view.evals.steps, view.evals.column("eval_loss"), strict=False))[shown_evals:]:
+            print(f"step {step}  eval loss {number_text(loss)}", flush=True)
+        shown_evals = len(view.evals)
+
+
+def _bar(follower: RunFollower) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+    console = Console(stderr=True, markup=False)
+    with Progress(*columns, console=console, refresh_per_second=2, transient=False) as progress:
+        task = progress.add_task("starting", total=None, words="")
+        alive, notices = True, 0
+        while alive:
+            alive = _wait(follower)
+            view = follower.view
+            for notice in list(view.notices)[notices:]:
+                progress.console.print(f"{notice.level}: {clean(notice.text)}", highlight=False)
+            notices = len(view.notices)
+            name = "stopping" if view.state.state == "stopping" else view.phase.name or view.state.state
+            words = ""
+            if len(view.steps):
+                loss, evaluation = number_text(view.steps.last("loss")), view.evals.last("eval_loss")
+                words = f"{view.step}/{view.total_steps}  loss {loss}"
+                words += f"  eval {number_text(evaluation)}" if evaluation is not None else ""
+                words += f"  {seconds_text(view.remaining)} left" if view.remaining is not None else ""
+            progress.update(task, description=clean(name), completed=view.step, total=view.total_steps, words=words)
