@@ -1,0 +1,120 @@
+"""What stands around the plot: title and legend above, labels and axes beside and below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+from tui.widgets.chart.axes import XScale, YScale
+from tui.widgets.chart.glyphs import ChartGlyphs
+from tui.widgets.chart.ticks import Formatter, linear_ticks, nice_step
+
+Run = tuple[str, str]
+LABEL_WIDTH = 6
+# Between two labels of the x axis; below that they touch.
+MIN_LABEL_DISTANCE = 12
+
+
+def header_line(
+    title: str,
+    entries: Sequence[tuple[str, str, str, float | None]],
+    width: int,
+    y: YScale,
+    formatter: Formatter,
+    glyphs: ChartGlyphs,
+    off_scale: float | None,
+    digits: int = 4,
+) -> list[Run]:
+    """Title on the left; on the right each curve's sign, name and last value, as many as fit."""
+    left = title + (" (log)" if y.log else "")
+    if off_scale is not None:
+        entries = [*entries, ("max", glyphs.above, "edge", off_scale)]
+    parts: list[list[Run]] = []
+    room = width - cell_len(left) - 2
+    for label, glyph, colour, value in entries:
+        text = value_label(value, formatter, digits)
+        part = [(glyph + " ", colour), (label + " ", "muted"), (text, "value" if _finite(value) else "nonfinite")]
+        size = sum(cell_len(t) for t, _ in part) + (2 if parts else 0)
+        if size > room:
+            continue
+        room -= size
+        parts.append(part)
+    right: list[Run] = []
+    for index, part in enumerate(parts):
+        right.extend([("  ", "text"), *part] if index else part)
+    used = sum(cell_len(text) for text, _ in right)
+    left = set_cell_size(left, max(0, width - used))
+    return [(left, "title"), *right]
+
+
+def value_label(value: float | None, formatter: Formatter, digits: int = 4) -> str:
+    """A last value with some significant digits; unknown is a dash, NaN is NaN."""
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Inf" if value > 0 else "-Inf"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1) if value else 1.0
+    return formatter(value, step)
+
+
+def gutter_labels(y: YScale, rows: int, formatter: Formatter, glyphs: ChartGlyphs) -> list[list[Run]]:
+    """For each row of the plot its label, right-aligned, and the axis."""
+    height = rows * 4 - 1
+    found: dict[int, str] = {}
+    ticks = y.ticks()
+    step = y.step if not y.log else 0.0
+    for value in ticks:
+        row = (height - round(y.position(value) * height)) // 4
+        own = step or (10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0)
+        if 0 <= row < rows and row not in found and not (y.log and {row - 1, row + 1} & found.keys()):
+            found[row] = formatter(value, own)
+    lines: list[list[Run]] = []
+    for row in range(rows):
+        label = found.get(row, "")[:LABEL_WIDTH].rjust(LABEL_WIDTH)
+        axis = glyphs.tick_left if row in found else glyphs.vertical
+        lines.append([(label + " ", "tick"), (axis, "axis")])
+    return lines
+
+
+def x_ticks(x: XScale, cells: int, formatter: Formatter) -> dict[int, str]:
+    """Labels of the x axis by cell column."""
+    step = max(1.0, nice_step((x.end - x.origin) * MIN_LABEL_DISTANCE / cells))
+    ticks = linear_ticks(x.origin, x.end, step)
+    return {x.column(round(value)) // 2: formatter(value, step) for value in ticks}
+
+
+def axis_line(x: XScale, cells: int, bad: Collection[int], glyphs: ChartGlyphs, formatter: Formatter) -> list[Run]:
+    """The x axis; values that are not finite leave a mark in their column."""
+    ticks = x_ticks(x, cells, formatter)
+    runs: list[Run] = [(" " * (LABEL_WIDTH + 1), "tick")]
+    text = glyphs.corner
+    for cell in range(cells):
+        if cell in bad:
+            runs.append((text, "axis"))
+            runs.append((glyphs.nonfinite, "nonfinite"))
+            text = ""
+        else:
+            text += glyphs.tick_down if cell in ticks else glyphs.horizontal
+    return [*runs, (text, "axis")]
+
+
+def step_line(x: XScale, cells: int, formatter: Formatter) -> list[Run]:
+    """The labels below the x axis, centred under their ticks."""
+    width = LABEL_WIDTH + 2 + cells
+    line = [" "] * width
+    free = 0
+    for cell, label in sorted(x_ticks(x, cells, formatter).items()):
+        start = min(LABEL_WIDTH + 2 + cell - (len(label) - 1) // 2, width - len(label))
+        if start < free:
+            continue
+        line[start : start + len(label)] = label
+        free = start + len(label) + 2
+    return [("".join(line), "tick")]
+
+
+def _finite(value: float | None) -> bool:
+    return value is None or math.isfinite(value)
