@@ -104,3 +104,79 @@ def read_events(run: RunDir) -> list[dict[str, Any]]:
 
     lines = run.events.read_text(encoding="utf-8").splitlines()
     return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+ROW = {"messages": [{"role": "user", "content": "hi 안녕"}, {"role": "assistant", "content": "hello 반가워요"}]}
+
+
+def write_rows(path: Path, rows: list[Any] | int = 8) -> Path:
+    """A chat file; a number makes that many good rows."""
+    items = [ROW] * rows if isinstance(rows, int) else rows
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in items), encoding="utf-8")
+    return path
+
+
+def fake_model(path: Path) -> Path:
+    """A directory that looks like a model to every check that loads nothing."""
+    import struct
+
+    path.mkdir(parents=True)
+    (path / "config.json").write_text('{"model_type": "qwen2"}')
+    (path / "tokenizer.json").write_text("{}")
+    (path / "chat_template.jinja").write_text("{{ messages }}")
+    layers = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    header = {f"model.layers.0.x.{n}.weight": {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]}
+              for i, n in enumerate(layers)}  # fmt: skip
+    body = json.dumps(header).encode()
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(body)) + body + bytes(len(layers)))
+    return path
+
+
+FAKE_HEAD = """#!{python}
+# Stands in for a worker's interpreter: called with -P -m engine.worker DIR.
+import os, signal, sys, time
+sys.path.insert(0, {root!r})
+from engine.events import EventWriter
+from engine.rundir import RunDir
+run = RunDir(sys.argv[-1])
+events = EventWriter(run.events, attempt=int(os.environ["TUNEDECK_ATTEMPT"]))
+def step(n, total=10, loss=None):
+    events.write("step", step=n, total_steps=total, epoch=n / total, loss=1 / n if loss is None else loss,
+                 learning_rate=1e-4, grad_norm=1.0, step_seconds=0.01)
+def wait_for_stop():
+    while "stop" not in run.requests():
+        time.sleep(0.01)
+    run.take("stop")
+"""
+
+
+def fake_python(path: Path, body: str) -> Path:
+    """An executable that the supervisor takes for the worker's Python; ``body`` is what the worker does."""
+    import sys
+
+    head = FAKE_HEAD.format(python=sys.executable, root=str(Path(__file__).parent.parent))
+    path.write_text(head + body)
+    path.chmod(0o755)
+    return path
+
+
+def launch_fake(folder: Path, body: str, **values: Any) -> RunDir:
+    """Launch a real supervisor over a worker that does ``body``."""
+    from engine.config import parse
+    from engine.launchers import launch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / "model"
+    if not model.exists():
+        fake_model(model)
+        write_rows(folder / "train.jsonl")
+    settings = {"base_model": str(model), "train_path": str(folder / "train.jsonl"), "output_dir": str(folder / "out"),
+                "worker_python": str(fake_python(folder / "python", body)), **values}  # fmt: skip
+    return launch(parse(settings))
+
+
+def ended(run: RunDir, seconds: float = 10.0) -> dict[str, Any]:
+    """Wait for the recorded end of a run and return its status."""
+    from engine import status as states
+
+    return wait_for(lambda: (s := run.read_status()) and s.get("state") in states.ENDED and s, seconds)

@@ -29,6 +29,11 @@ def check(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
     problems = [_unknown(str(key)) for key in values if key not in settings()]
     known = {key: value for key, value in values.items() if key in settings()}
     config: RunConfig | None = None
+    # Python and pydantic take True for 1; a person who wrote `lora_r: yes` did not mean 1.
+    flags_for_numbers = [
+        n for n, v in known.items() if isinstance(v, bool) and settings()[n].kind in ("integer", "number")
+    ]
+    problems += [_explain(name, known[name]) for name in flags_for_numbers]
     try:
         config = RunConfig.model_validate(known)
     except ValidationError as error:

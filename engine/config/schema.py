@@ -108,7 +108,13 @@ class RunConfig(BaseModel):
         ladder=(0, 0.001, 0.01, 0.1))  # fmt: skip
     max_grad_norm: float = setting(1.0, "Training", "Longer gradients are shortened to this; 0 switches clipping off.",
         kind="number", ge=0, le=1e6, ladder=(0, 0.3, 0.5, 1, 2))  # fmt: skip
-    optim: Literal[OPTIMIZERS] = setting("auto", "Training", "Optimizer.", kind="choice", choices=OPTIMIZERS)  # type: ignore[valid-type]
+    optim: Literal[OPTIMIZERS] = setting(
+        "auto",
+        "Training",
+        "What turns gradients into updates. auto: AdamW, paged where memory is short.",
+        kind="choice",
+        choices=OPTIMIZERS,
+    )  # type: ignore[valid-type]
     adam_beta1: float = setting(0.9, "Training", "Adam's memory of the gradient.", kind="number", ge=0, le=0.9999,
         ladder=(0.8, 0.9, 0.95))  # fmt: skip
     adam_beta2: float = setting(0.999, "Training", "Adam's memory of the squared gradient.", kind="number", ge=0, le=0.99999,

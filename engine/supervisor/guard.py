@@ -172,6 +172,8 @@ class Guard:
         for verb in self.run.requests():
             if self.run.take(verb):
                 self.events.write("control", request=verb, outcome=f"too late: the run has ended ({ending.state})")
+        # The worker is gone: free the directory before its end can be read, so that whoever reads it can go on at once.
+        os.close(self.lock)
         self._set_state(ending.state, ending.reason)
         self.events.close()
 
@@ -191,13 +193,14 @@ class Guard:
 
     def _write_status(self, force: bool = False) -> None:
         now = time.time()
-        if not force and now - (self.status.get("heartbeat") or 0) < STATUS_SECONDS:
-            return
         view = self.follower.view
-        self.status["heartbeat"] = now
-        if self.status["state"] == states.STARTING and len(view.steps) and view.attempt == self.status["attempts"]:
+        if self.status["state"] == states.STARTING and view.step_attempt == self.status["attempts"]:
             self.status["state"] = states.RUNNING
             self.events.write("state", state=states.RUNNING, reason="")
+            force = True
+        if not force and now - (self.status.get("heartbeat") or 0) < STATUS_SECONDS:
+            return
+        self.status["heartbeat"] = now
         self.status.update(
             stalled=self.status["state"] == states.RUNNING
             and states.is_stalled(now, view.last_event, view.median_step_seconds, view.phase.name),
