@@ -114,7 +114,7 @@ class RunConfig(BaseModel):
         "What turns gradients into updates. auto: AdamW, paged where memory is short.",
         kind="choice",
         choices=OPTIMIZERS,
-    )  # type: ignore[valid-type]
+    )
     adam_beta1: float = setting(0.9, "Training", "Adam's memory of the gradient.", kind="number", ge=0, le=0.9999,
         ladder=(0.8, 0.9, 0.95))  # fmt: skip
     adam_beta2: float = setting(0.999, "Training", "Adam's memory of the squared gradient.", kind="number", ge=0, le=0.99999,

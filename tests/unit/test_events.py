@@ -22,7 +22,7 @@ def test_a_line_is_strict_json_with_a_checksum_of_what_stands_before_it(tmp_path
     assert writer.write("step", step=1, loss=math.nan, grad_norm=math.inf, text='한\n"crc"', nested=[-math.inf])
     (line,) = lines_of(tmp_path / "e.jsonl")
     event = json.loads(line, parse_constant=pytest.fail)
-    assert list(event)[0] == "type" and list(event)[-1] == "crc" and event["attempt"] == 3
+    assert next(iter(event)) == "type" and list(event)[-1] == "crc" and event["attempt"] == 3
     assert (event["loss"], event["grad_norm"], event["nested"]) == ("NaN", "Infinity", ["-Infinity"])
     head = line[: line.rindex(b',"crc"')]
     assert event["crc"] == f"{zlib.crc32(head):08x}"
