@@ -108,7 +108,7 @@ class RunConfig(BaseModel):
         ladder=(0, 0.001, 0.01, 0.1))  # fmt: skip
     max_grad_norm: float = setting(1.0, "Training", "Longer gradients are shortened to this; 0 switches clipping off.",
         kind="number", ge=0, le=1e6, ladder=(0, 0.3, 0.5, 1, 2))  # fmt: skip
-    optim: Literal[OPTIMIZERS] = setting(
+    optim: Literal[OPTIMIZERS] = setting(  # type: ignore[valid-type]
         "auto",
         "Training",
         "What turns gradients into updates. auto: AdamW, paged where memory is short.",
