@@ -1,0 +1,87 @@
+"""The one table of keys: bindings, footer, help and command palette are all made from it.
+
+A screen's rows stand in the order in which its footer shows them; rows with ``show=False`` are in the help only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One action and its key: ``key`` as Textual names it (commas between several), ``label`` for the footer."""
+
+    id: str
+    key: str
+    action: str
+    label: str
+    help: str
+    show: bool = True
+    display: str = ""
+    priority: bool = False
+    palette: bool = True
+
+
+APP = (
+    Key("app.help", "question_mark,f1", "app.help", "help", "Show the keys of this screen", display="?"),
+    Key("app.palette", "ctrl+p", "app.command_palette", "commands", "Find an action or a run by name", show=False,
+        display="^p", priority=True, palette=False),
+    Key("app.redraw", "ctrl+l", "app.redraw", "redraw", "Draw the screen anew, if something else wrote over it",
+        show=False, display="^l"),
+    Key("app.quit", "ctrl+c", "app.quit", "quit", "Leave tunedeck; runs go on", show=False, display="^c"),
+)  # fmt: skip
+
+RUNS = (
+    Key("runs.watch", "enter", "watch", "watch", "Watch the selected run: live while it runs, its record afterwards",
+        display="⏎"),
+    Key("runs.new", "n", "new", "new run", "Set up a new run"),
+    Key("runs.demo", "d", "demo", "sample run", "Set up the sample run: a tiny model, no GPU, no network"),
+    Key("runs.clone", "c", "clone", "clone", "Set up a new run with the settings of the selected one"),
+    Key("runs.stop", "s", "stop", "stop", "Ask the selected run to finish its step, save and end"),
+    Key("runs.filter", "slash", "filter", "filter", "Show only runs whose name, model, state or id has these words",
+        display="/"),
+    Key("runs.order", "o", "order", "order", "Order by start, name, state or loss"),
+    Key("runs.root", "a", "add_root", "add folder", "Search one more folder for runs; it is remembered"),
+    Key("runs.rescan", "r", "rescan", "rescan", "Search all folders again now"),
+    Key("runs.copy", "y", "copy_path", "copy path", "Copy the run's path to the clipboard", show=False),
+    Key("runs.quit", "q", "app.quit", "quit", "Leave tunedeck; runs go on"),
+)  # fmt: skip
+
+# The rows of the Launch and Watch screens belong to their developers.
+LAUNCH: tuple[Key, ...] = (
+    Key("launch.back", "escape", "app.back", "back", "Back to the runs", display="esc"),
+)  # fmt: skip
+
+WATCH: tuple[Key, ...] = (
+    Key("watch.back", "escape", "app.back", "back", "Back to the runs; the run goes on", display="esc"),
+)  # fmt: skip
+
+CONFIRM = (
+    Key("confirm.yes", "y", "yes", "yes", "Yes", show=False, palette=False),
+    Key("confirm.no", "n,escape", "no", "no", "No, go back", show=False, display="esc", palette=False),
+)
+
+CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close", display="esc", palette=False),)
+
+TABLES: dict[str, tuple[Key, ...]] = {
+    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "close": CLOSE,
+}  # fmt: skip
+TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
+
+
+def bindings(*tables: str) -> list[Binding]:
+    """Textual bindings of the named tables."""
+    return [
+        Binding(row.key, row.action, row.label, show=row.show, key_display=row.display or None, priority=row.priority,
+                tooltip=row.help, id=row.id)
+        for table in tables
+        for row in TABLES[table]
+    ]  # fmt: skip
+
+
+def display(row: Key) -> str:
+    """The key as people read it, e.g. ``esc`` or ``n``."""
+    return row.display or row.key.split(",")[0]
