@@ -40,7 +40,7 @@ def key_list(table: str) -> Content:
     """A heading and one line a key."""
     rows = TABLES[table]
     width = max(cell_len(display(row)) for row in rows)
-    lines = [Content.styled(TITLES[table], "$muted")]
+    lines = [Content.styled(TITLES[table], "$text-muted")]
     for row in rows:
         key = display(row)
         lines.append(Content.assemble((" " * (width - cell_len(key)) + key, "bold $accent"), "  ", row.help))

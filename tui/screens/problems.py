@@ -47,7 +47,7 @@ def problem_content(problem: Problem) -> Content:
     sign, style = (glyphs().warning, "$warning") if warning else (glyphs().cross, "$error")
     lines = [Content.assemble((f"{sign} ", f"bold {style}"), clean(problem.message, 2000))]
     if problem.where:
-        lines.append(Content.assemble(("  " + clean(problem.where, 1000), "$muted")))
+        lines.append(Content.assemble(("  " + clean(problem.where, 1000), "$text-muted")))
     if problem.hint:
         lines.append(Content(f"  {clean(problem.hint, 1000)}"))
     return Content("\n").join(lines)
