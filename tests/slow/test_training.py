@@ -50,15 +50,18 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
-model, train, out = sys.argv[1:4]
-rows = [json.loads(line) for line in open(train, encoding="utf-8") if line.strip()]
+model, train, evaluation, out = sys.argv[1:5]
+def chats(path):
+    rows = [json.loads(line) for line in open(path, encoding="utf-8") if line.strip()]
+    return Dataset.from_dict({"messages": [row["messages"] for row in rows]})
 trainer = SFTTrainer(
     model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
     args=SFTConfig(output_dir=out, max_steps=12, per_device_train_batch_size=2, gradient_accumulation_steps=2,
                    learning_rate=5e-4, lr_scheduler_type="cosine", warmup_steps=0.03, max_length=128, logging_steps=1,
-                   seed=42, save_strategy="no", report_to="none", use_cpu=True, bf16=False, gradient_checkpointing=False,
+                   seed=42, save_strategy="no", eval_strategy="steps", eval_steps=5, report_to="none", use_cpu=True, bf16=False, gradient_checkpointing=False,
                    optim="adamw_torch", assistant_only_loss=True, max_grad_norm=1.0, weight_decay=0.0, disable_tqdm=True),
-    train_dataset=Dataset.from_dict({"messages": [row["messages"] for row in rows]}),
+    train_dataset=chats(train),
+    eval_dataset=chats(evaluation),
     processing_class=AutoTokenizer.from_pretrained(model),
     peft_config=LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05, bias="none", task_type="CAUSAL_LM",
                            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
@@ -97,11 +100,11 @@ def test_one_step_event_per_step_with_all_keys(trained: Path) -> None:
 def test_losses_equal_those_of_a_plain_script(trained: Path, tmp_path: Path) -> None:
     script = tmp_path / "plain.py"
     script.write_text(PLAIN_SCRIPT)
-    result = subprocess.run([sys.executable, str(script), str(MODEL), str(TRAIN), str(tmp_path / "plain")],
+    result = subprocess.run([sys.executable, str(script), str(MODEL), str(TRAIN), str(EVAL), str(tmp_path / "plain")],
                             capture_output=True, text=True, check=False, timeout=300,
                             env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
     assert "LOSSES" in result.stdout, result.stderr
-    expected = json.loads(result.stdout.split("LOSSES", 1)[1])
+    expected = json.loads(result.stdout.split("LOSSES", 1)[1].splitlines()[0])
     found = [event["loss"] for event in read_events(RunDir(trained)) if event["type"] == "step"]
     assert found == pytest.approx(expected, abs=1e-5)
 
