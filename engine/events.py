@@ -19,13 +19,19 @@ try:
     import orjson
 
     _loads: Any = orjson.loads
+    _dumps: Any = orjson.dumps
 except ImportError:  # a worker in somebody else's environment: slower, the same result
     _loads = json.loads
+
+    def _dumps(event: dict[str, Any]) -> bytes:
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
 
 FORMAT = 1
 _BEGIN = b'{"type":'
 _CRC_KEY = b',"crc":"'
 _CRC_TAIL = len(_CRC_KEY) + 8 + len(b'"}')
+_CONTAINERS = (dict, list, tuple)
 MAX_LINE = 16 * 1024 * 1024
 READ_CHUNK = 1 << 20
 
@@ -56,8 +62,12 @@ def number(value: Any) -> float | None:
 
 def encode(event: dict[str, Any]) -> bytes:
     """One line, with its checksum and newline."""
-    body = json.dumps(finite(event), ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str)
-    head = body[:-1].encode("utf-8", "replace")
+    plain = all(type(v) not in _CONTAINERS and (type(v) is not float or v - v == 0.0) for v in event.values())
+    try:
+        head = _dumps(event if plain else finite(event))[:-1]
+    except (TypeError, ValueError):  # numpy numbers, lone surrogates, integers beyond 64 bits
+        text = json.dumps(finite(event), ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str)
+        head = text[:-1].encode("utf-8", "replace")
     return b'%b,"crc":"%08x"}\n' % (head, zlib.crc32(head))
 
 

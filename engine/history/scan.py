@@ -20,7 +20,7 @@ def scan(extra_roots: Iterable[Path] = (), *, with_size: bool = False, registere
     seen: set[str] = set()
     places: list[Path] = [path for _, path in registry.runs()] if registered else []
     roots = [*extra_roots, *(registry.roots() if registered else [])]
-    for path in _unique([*places, *_below(roots)]):
+    for path in _unique([*places, *below(roots)]):
         summary = summarise(path, with_size=with_size)
         if summary is not None and summary.path not in seen:
             seen.add(summary.path)
@@ -48,7 +48,8 @@ def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
     raise RunNotFoundError(Problem("ambiguous-run", f"several runs begin with {text!r}: {ids}", "Give more of the id"))
 
 
-def _below(roots: Iterable[Path]) -> Iterator[Path]:
+def below(roots: Iterable[Path]) -> Iterator[Path]:
+    """Directories of tunedeck runs below the roots, as they are found; links are not followed."""
     for root in roots:
         yield from _walk(root.expanduser().absolute(), 0)
 

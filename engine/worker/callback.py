@@ -27,6 +27,8 @@ from engine.worker.ownscript import OwnScriptRun
 from engine.worker.recorder import Recorder
 
 PHASE_SECONDS = 1.0
+# Two changes within one tick of a file system's clock have one time stamp: look again for this long.
+CONTROL_FRESH_SECONDS = 2.0
 
 
 def _never_ends_a_run(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,6 +83,9 @@ class RunCallback(TrainerCallback):
         self._last_phase = 0.0
         self._eval_done = 0
         self._wanted: list[str] = []
+        self._control_stamp = -1
+        self._control_path = ""
+        self._control_fresh_until = 0.0
         self._complained = False
         self.training = False
 
@@ -103,6 +108,7 @@ class RunCallback(TrainerCallback):
             self._attach(_trainer_of(self))
         self._recorder.phase("training", state.global_step, state.max_steps)
         self.training = True
+        self._control_path = str(self._recorder.run.control)
         self._mark = time.perf_counter()
 
     @_never_ends_a_run
@@ -274,7 +280,7 @@ class RunCallback(TrainerCallback):
     def _take_requests(self, state: Any, control: Any) -> None:
         assert self._recorder is not None
         run: RunDir = self._recorder.run
-        for verb in run.requests():
+        for verb in self._waiting(run):
             if verb == "stop" and run.take(verb):
                 self.stop_reason = self.stop_reason or "stopped on request"
                 self._recorder.write("control", request="stop", outcome=f"stopping after step {state.global_step}")
@@ -294,6 +300,17 @@ class RunCallback(TrainerCallback):
         if self.stop_reason and not control.should_training_stop:
             control.should_training_stop = True
             control.should_save = True
+
+    def _waiting(self, run: RunDir) -> list[str]:
+        """The requests that wait; lists the directory only while its time stamp is fresh, since this runs each step."""
+        now = time.monotonic()
+        try:
+            stamp = os.stat(self._control_path).st_mtime_ns
+        except OSError:
+            return []
+        if stamp != self._control_stamp:
+            self._control_stamp, self._control_fresh_until = stamp, now + CONTROL_FRESH_SECONDS
+        return run.requests() if now < self._control_fresh_until else []
 
     def _can_evaluate(self) -> bool:
         return self._trainer is not None and getattr(self._trainer, "eval_dataset", None) is not None

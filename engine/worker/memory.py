@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_statm: tuple[int, int] | None = None
 _NO_GPU = {"gpu_memory_allocated": None, "gpu_memory_reserved": None, "gpu_memory_peak": None}
 
 
@@ -17,9 +18,14 @@ def usage() -> dict[str, Any]:
 
 def resident_bytes() -> int | None:
     """Resident memory of this process in bytes (second field of ``/proc/self/statm``)."""
+    global _statm
     try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * _PAGE
+        if _statm is None:
+            _statm = (os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC), os.getpid())
+        if _statm[1] != os.getpid():  # after a fork the descriptor still tells of the parent
+            _statm = None
+            return resident_bytes()
+        return int(os.pread(_statm[0], 128, 0).split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return None
 
