@@ -32,6 +32,8 @@ APP = (
     Key("app.redraw", "ctrl+l", "app.redraw", "redraw", "Draw the screen anew, if something else wrote over it",
         show=False, display="^l"),
     Key("app.quit", "ctrl+c", "app.quit", "quit", "Leave tunedeck; runs go on", show=False, display="^c"),
+    Key("app.suspend", "ctrl+z", "app.suspend_process", "suspend", "Go to the shell; fg comes back", show=False,
+        display="^z", palette=False),
 )  # fmt: skip
 
 RUNS = (
@@ -56,7 +58,25 @@ LAUNCH: tuple[Key, ...] = (
 )  # fmt: skip
 
 WATCH: tuple[Key, ...] = (
-    Key("watch.back", "escape", "app.back", "back", "Back to the runs; the run goes on", display="esc"),
+    Key("watch.back", "escape", "back", "runs", "Back to the runs; this one goes on", display="esc"),
+    Key("watch.stop", "s", "stop", "stop", "Ask the run to finish its step, save and end"),
+    Key("watch.checkpoint", "k", "checkpoint", "checkpoint", "Ask for a checkpoint after this step"),
+    Key("watch.loss", "1", "chart(1)", "chart", "Choose the loss chart", display="1-4"),
+    Key("watch.full", "f", "full", "full", "The chosen chart over the whole screen, and back"),
+    Key("watch.clone", "c", "clone", "clone", "Set up a new run with these settings"),
+    Key("watch.log-scale", "l", "log_scale", "log axis", "Logarithmic or linear axis of the loss"),
+    Key("watch.evaluate", "e", "evaluate", "evaluate", "Ask for an evaluation after this step"),
+    Key("watch.stop-now", "S", "stop_now", "stop now", "End the run at once, without saving", display="S"),
+    Key("watch.copy", "y", "copy_path", "copy path", "Copy the run's path to the clipboard"),
+    Key("watch.next", "tab", "next_chart", "next chart", "Choose the next chart", show=False),
+    Key("watch.previous", "shift+tab", "next_chart(-1)", "previous chart", "Choose the previous chart", show=False,
+        display="shift+tab", palette=False),
+    Key("watch.rate", "2", "chart(2)", "learning rate", "Choose the learning rate chart", show=False),
+    Key("watch.speed", "3", "chart(3)", "speed", "Choose the speed chart", show=False),
+    Key("watch.memory", "4", "chart(4)", "memory", "Choose the memory chart", show=False),
+    Key("watch.log-back", "pageup", "scroll_log(1)", "log back", "Scroll back in the log", show=False, palette=False),
+    Key("watch.log-on", "pagedown", "scroll_log(-1)", "log on", "Scroll on in the log", show=False, palette=False),
+    Key("watch.log-end", "end", "follow_log", "log end", "Follow the end of the log again", show=False),
 )  # fmt: skip
 
 CONFIRM = (
@@ -64,10 +84,13 @@ CONFIRM = (
     Key("confirm.no", "n,escape", "no", "no", "No, go back", show=False, display="esc", palette=False),
 )
 
+ASK = (Key("ask.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),)
+
 CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close", display="esc", palette=False),)
 
 TABLES: dict[str, tuple[Key, ...]] = {
-    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "close": CLOSE,
+    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "ask": ASK,
+    "close": CLOSE,
 }  # fmt: skip
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
 

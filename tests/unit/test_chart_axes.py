@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -61,11 +62,28 @@ def test_x_bounds_are_the_inverse_of_column(seed: int) -> None:
 def test_y_range_is_sticky_and_has_round_ends() -> None:
     y = YScale()
     assert y.fit([0.62], [2.31], 15)
-    assert (y.low, y.high) == (0.5, 2.5)
+    assert y.low <= 0.5 and y.high >= 2.5
+    before = (y.low, y.high)
     assert not y.fit([0.62, 0.9], [2.31, 1.0], 15)
+    assert (y.low, y.high) == before
     assert y.fit([0.62, 0.3], [2.31, 0.9], 15)
-    assert y.low <= 0.3 and y.high == 2.5
+    assert y.low <= 0.3 and y.high >= 2.31
     assert all(abs(t / y.step - round(t / y.step)) < 1e-9 for t in y.ticks())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_stand_evenly_on_whole_rows(seed: int) -> None:
+    rng = random.Random(seed)
+    rows = rng.randrange(5, 40)
+    low, size = rng.uniform(-5, 5), 10 ** rng.uniform(-3, 3)
+    y = YScale()
+    y.fit([low], [low + size], rows)
+    dots = [y.position(tick) * (4 * rows - 1) for tick in y.ticks()]
+    assert len(dots) >= 2
+    assert all(round(dot, 3) % 4 == 2 for dot in dots)
+    apart = {round(b - a, 3) for a, b in itertools.pairwise(dots)}
+    assert len(apart) == 1
+    assert y.position(low + size) - y.position(low) > 0.35  # the data have room
 
 
 def test_y_range_of_a_slow_drift_grows_in_few_jumps() -> None:
@@ -146,7 +164,7 @@ def test_byte_steps_are_round_in_binary_units() -> None:
     assert [bytes_label(t, y.step) for t in y.ticks()] == ["0", "10G", "20G", "30G", "40G"]
     y = YScale(zero=True, binary=True)
     y.fit([0.0], [0.9 * GIB], 12)
-    assert [bytes_label(t, y.step) for t in y.ticks()] == ["0", "500M", "1000M"]
+    assert [bytes_label(t, y.step) for t in y.ticks()] == ["0", "200M", "400M", "600M", "800M", "1000M"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from tui.widgets.chart.glyphs import ASCII
-from tui.widgets.chart.model import CLOUD, GUTTER, LINE, POINTS, ChartModel
+from tui.widgets.chart.model import CLOUD, GUTTER, LINE, POINTS, TREND, ChartModel
 
 
 def text(model: ChartModel) -> list[str]:
@@ -78,7 +78,7 @@ def test_incremental_picture_equals_a_fresh_one(seed: int) -> None:
     """What was painted bit by bit is what a full repaint paints: no stale cells."""
     rng = random.Random(seed)
     model = ChartModel("loss")
-    for key, style in (("a", CLOUD), ("b", LINE), ("c", POINTS)):
+    for key, style in (("a", CLOUD), ("b", LINE), ("c", POINTS), ("d", TREND)):
         model.add_series(key, key, style)
     model.resize(rng.randrange(30, 100), rng.randrange(6, 25))
     model.set_span(rng.choice((None, 400, 5000)), True)
@@ -98,7 +98,7 @@ def test_incremental_picture_equals_a_fresh_one(seed: int) -> None:
         every_line_fits(model)
         painted = [list(row) for row in model._cells]
         for series in model.series.values():
-            series.layer.trace(series.columns, model.y, 0, model._connector(series))
+            model._trace(series, 0)
             series.layer.paint(0, model.cells - 1)
         assert painted == [[model._compose(r, c) for c in range(model.cells)] for r in range(model.rows)]
 

@@ -19,6 +19,11 @@ OUTLIER_SHARE = 50
 OUTLIER_FACTOR = 2.0
 MIN_COLUMNS_FOR_OUTLIERS = 12
 HEADROOM = 0.12
+# The lowest label's tick stands this many dots above the bottom: in the middle of its row.
+BASE_DOTS = 2
+# More labels are worth this share of the height each, up to four.
+LABEL_WORTH = 0.08
+TINY = 1e-290
 
 
 class XScale:
@@ -142,20 +147,30 @@ class YScale:
         return low, high
 
     def _round(self, low: float, high: float, rows: int) -> None:
-        intervals = max(2, min(8, rows // 3))
         if self.log:
-            self._round_log(low, high, intervals)
+            self._round_log(low, high, max(2, min(8, rows // 3)))
             return
         size = max(abs(low), abs(high))
-        if high - low <= size * 1e-9:
-            spread = size * 0.1 or 1.0
+        if high - low <= max(size * 1e-9, TINY):
+            spread = size * 0.1 if size > TINY else 1.0
             low, high = (low if self.zero else low - spread), high + spread
         unit = byte_unit(high) if self.binary else 1.0
-        self.step = nice_step((high - low) / intervals, unit)
-        self.low = math.floor(low / self.step + 1e-9) * self.step
-        self.high = math.ceil(high / self.step - 1e-9) * self.step
-        if self.high <= self.low:
-            self.high = self.low + self.step
+        rows = max(2, rows)
+        best: tuple[float, float, float, float] | None = None
+        # Labels stand on whole rows, evenly: of the steps that allow it, the one that leaves the least space unused.
+        for rough in (1.0, 0.5, 0.25, 0.12, 0.06):
+            step = nice_step((high - low) * rough, unit)
+            first = math.floor(low / step + 1e-9) * step
+            intervals = max(1, math.ceil((high - first) / step - 1e-9))
+            apart = (rows - 1) // intervals
+            if apart < min(2, rows - 1) and best is not None:
+                break
+            dots = 4 * max(1, apart) if apart else 4 * (rows - 1) / intervals
+            worth = (high - low) / (step * (4 * rows - 1) / dots) + LABEL_WORTH * min(intervals, 4)
+            if best is None or worth > best[0]:
+                best = worth, step, first - BASE_DOTS / dots * step, first + (4 * rows - 1 - BASE_DOTS) / dots * step
+        assert best is not None
+        _, self.step, self.low, self.high = best
 
     def _round_log(self, low: float, high: float, intervals: int) -> None:
         marks = [k + math.log10(f) for k in range(math.floor(low) - 1, math.ceil(high) + 2) for f in (1.0, 2.0, 5.0)]

@@ -9,12 +9,12 @@ from rich.cells import cell_len, set_cell_size
 
 from tui.widgets.chart.axes import XScale, YScale
 from tui.widgets.chart.glyphs import ChartGlyphs
-from tui.widgets.chart.ticks import Formatter, linear_ticks, nice_step
+from tui.widgets.chart.ticks import Formatter, ValueFormatter, linear_ticks, nice_step
 
 Run = tuple[str, str]
 LABEL_WIDTH = 6
 # Between two labels of the x axis; below that they touch.
-MIN_LABEL_DISTANCE = 12
+MIN_LABEL_DISTANCE = 9
 
 
 def header_line(
@@ -22,31 +22,44 @@ def header_line(
     entries: Sequence[tuple[str, str, str, float | None]],
     width: int,
     y: YScale,
-    formatter: Formatter,
+    formatter: ValueFormatter,
     glyphs: ChartGlyphs,
     off_scale: float | None,
-    digits: int = 4,
+    mark: str = "",
+    selected: bool = False,
 ) -> list[Run]:
-    """Title on the left; on the right each curve's sign, name and last value, as many as fit."""
+    """Title on the left, after a key if there is one; on the right each curve's sign, name and last value."""
     left = title + (" (log)" if y.log else "")
     if off_scale is not None:
         entries = [*entries, ("max", glyphs.above, "edge", off_scale)]
-    parts: list[list[Run]] = []
+    before: list[Run] = [(mark + " ", "selected" if selected else "muted")] if mark else []
+    width -= len(mark) + 1 if mark else 0
     room = width - cell_len(left) - 2
-    for label, glyph, colour, value in entries:
-        text = value_label(value, formatter, digits)
-        part = [(glyph + " ", colour), (label + " ", "muted"), (text, "value" if _finite(value) else "nonfinite")]
-        size = sum(cell_len(t) for t, _ in part) + (2 if parts else 0)
-        if size > room:
-            continue
-        room -= size
-        parts.append(part)
+    parts = _legend(entries, room, formatter, values=True) or _legend(entries, room, formatter, values=False)
     right: list[Run] = []
     for index, part in enumerate(parts):
         right.extend([("  ", "text"), *part] if index else part)
     used = sum(cell_len(text) for text, _ in right)
     left = set_cell_size(left, max(0, width - used))
-    return [(left, "title"), *right]
+    return [*before, (left, "selected" if selected else "title"), *right]
+
+
+def _legend(
+    entries: Sequence[tuple[str, str, str, float | None]], room: int, formatter: ValueFormatter, *, values: bool
+) -> list[list[Run]]:
+    """The curves' signs, names and last values; empty if not all fit. Without values as many as fit."""
+    parts: list[list[Run]] = []
+    for label, glyph, colour, value in entries:
+        part = [(glyph, colour)]
+        if label:
+            part.append((f" {label}", "muted"))
+        if values or not _finite(value) or colour == "edge":
+            part.append((" " + formatter(value), "value" if _finite(value) else "nonfinite"))
+        room -= sum(cell_len(text) for text, _ in part) + (2 if parts else 0)
+        if room < 0:
+            return [] if values else parts
+        parts.append(part)
+    return parts
 
 
 def value_label(value: float | None, formatter: Formatter, digits: int = 4) -> str:

@@ -8,23 +8,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from engine.text import clean
 from tui.widgets.chart.axes import XScale, YScale
 from tui.widgets.chart.buckets import Buckets
-from tui.widgets.chart.frame import Run, axis_line, gutter_labels, header_line, step_line
+from tui.widgets.chart.frame import Run, axis_line, gutter_labels, header_line, step_line, value_label
 from tui.widgets.chart.glyphs import UNICODE, ChartGlyphs
 from tui.widgets.chart.raster import DOT_COLUMNS, GAP, Columns, Layer
-from tui.widgets.chart.ticks import Formatter, number_label, step_label
+from tui.widgets.chart.ticks import Formatter, ValueFormatter, number_label, step_label
 
 GUTTER = 8  # six characters of label, a space, the axis
-LINE, CLOUD, POINTS = "line", "cloud", "points"
+LINE, TREND, CLOUD, POINTS = "line", "trend", "cloud", "points"
 MIN_WIDTH, MIN_HEIGHT = GUTTER + 4, 5
 
 
 @dataclass(slots=True)
 class Series:
-    """One named curve: ``line`` joins its points, ``cloud`` shows each one's dot, ``points`` marks each one apart."""
+    """One named curve.
+
+    ``line`` joins its points, ``trend`` is a thin line through the middle of each column (for what is smooth already),
+    ``cloud`` shows each point's dot, ``points`` marks each one apart.
+    """
 
     key: str
     label: str
@@ -52,6 +57,7 @@ class ChartModel:
         zero: bool = False,
         binary: bool = False,
         empty: str = "no points yet",
+        value_formatter: ValueFormatter | None = None,
         glyphs: ChartGlyphs = UNICODE,
         origin: int = 0,
     ) -> None:
@@ -62,7 +68,9 @@ class ChartModel:
         self.origin = origin
         self.total: int | None = None
         self.live = False
-        self.digits = 3 if binary else 4
+        # A key that chooses this chart, shown before its title, and whether it is chosen.
+        self.mark, self.selected = "", False
+        self.value_formatter = value_formatter or partial(value_label, formatter=formatter, digits=3 if binary else 4)
         self.series: dict[str, Series] = {}
         self.y = YScale(zero=zero, binary=binary)
         self.x = XScale(2, origin)
@@ -229,7 +237,7 @@ class ChartModel:
         """Trace every layer from a dot column on and compose the cells; returns the rows that changed."""
         start = first
         for series in self.series.values():
-            start = min(start, series.layer.trace(series.columns, self.y, first, self._connector(series)))
+            start = min(start, self._trace(series, first))
         first_cell = start // DOT_COLUMNS
         for series in self.series.values():
             series.layer.paint(first_cell, self.cells - 1)
@@ -242,6 +250,10 @@ class ChartModel:
                     cells[cell] = new
                     changed.add(row)
         return changed
+
+    def _trace(self, series: Series, first: int) -> int:
+        thin = series.style == TREND
+        return series.layer.trace(series.columns, self.y, first, self._connector(series), thin=thin)
 
     def _connector(self, series: Series) -> Callable[[int, int], bool] | None:
         if series.style == CLOUD or (series.style == POINTS and not series.dense):
@@ -304,7 +316,17 @@ class ChartModel:
             if series.buckets.count
         ]
         above = self._off_scale()
-        return header_line(self.title, entries, self.width, self.y, self.formatter, self.glyphs, above, self.digits)
+        return header_line(
+            self.title,
+            entries,
+            self.width,
+            self.y,
+            self.value_formatter,
+            self.glyphs,
+            above,
+            self.mark,
+            self.selected,
+        )
 
     def _key_glyph(self, series: Series) -> str:
         if series.style == POINTS and not series.dense:
@@ -314,7 +336,7 @@ class ChartModel:
     def _empty_lines(self) -> list[list[Run]]:
         blank: list[Run] = [(" " * self.width, "text")]
         lines = [list(blank) for _ in range(self.height)]
-        lines[0] = header_line(self.title, [], self.width, self.y, self.formatter, self.glyphs, None)
+        lines[0] = self._header()
         text = self.empty[: self.width].center(self.width)
         lines[self.height // 2] = [(text, "muted")]
         return lines

@@ -61,13 +61,22 @@ class Layer:
         self.tops: array[int] = array("i", [-1]) * width
         self.bottoms: array[int] = array("i", [-1]) * width
 
-    def trace(self, columns: Columns, y: YScale, first: int, connect: Callable[[int, int], bool] | None) -> int:
-        """Place the columns from ``first`` on; ``connect`` says whether a line joins two of them (none: never).
+    def trace(
+        self,
+        columns: Columns,
+        y: YScale,
+        first: int,
+        connect: Callable[[int, int], bool] | None,
+        *,
+        thin: bool = False,
+    ) -> int:
+        """Place the columns from ``first`` on; ``connect`` says whether a line joins two of them (none: never);
+        ``thin`` draws only the middle of each.
 
         Returns the first column that may look different.
         """
         first -= first % DOT_COLUMNS
-        self._place(columns, y, first)
+        self._place(columns, y, first, thin)
         start = self._previous(first)
         spans, tops, bottoms = self._spans, self.tops, self.bottoms
         for column in range(start, len(spans)):
@@ -100,7 +109,7 @@ class Layer:
                 end = bottom - row * 4 if row == bottom >> 2 else 3
                 self.masks[row][cell] |= runs[start][end]
 
-    def _place(self, columns: Columns, y: YScale, first: int) -> None:
+    def _place(self, columns: Columns, y: YScale, first: int, thin: bool) -> None:
         height = self.rows * DOT_ROWS - 1
         cell = first // DOT_COLUMNS
         self.above[cell:] = bytes(len(self.above) - cell)
@@ -110,6 +119,8 @@ class Layer:
             if hi < lo:
                 self._spans[column] = EMPTY
                 continue
+            if thin:
+                lo = hi = (lo + hi) / 2
             top, bottom = y.position(hi), y.position(lo)
             if top > 1.0 + EPSILON:
                 self.above[column // DOT_COLUMNS] = 1

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 Formatter = Callable[[float, float], str]
+ValueFormatter = Callable[[float | None], str]
 
 BYTE_UNITS = ("", "K", "M", "G", "T", "P")
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -7,16 +7,18 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.glyphs import glyphs
 from tui.widgets.chart.glyphs import ASCII, UNICODE
 from tui.widgets.chart.model import LINE, ChartModel
-from tui.widgets.chart.ticks import Formatter, bytes_label, number_label, step_label
+from tui.widgets.chart.ticks import Formatter, ValueFormatter, bytes_label, number_label, step_label
 
 COLOURS = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "cloud", "point")
-PARTS = ("title", "text", "muted", "value", "axis", "tick", "edge", "nonfinite")
+PARTS = ("title", "selected", "text", "muted", "value", "axis", "tick", "edge", "nonfinite")
 
 
 class Chart(Widget):
@@ -38,13 +40,14 @@ class Chart(Widget):
         & > .chart--s6 { color: $primary; }
         & > .chart--s7 { color: $foreground; }
         & > .chart--s8 { color: $text-muted; }
-        & > .chart--cloud { color: $foreground 35%; }
+        & > .chart--cloud { color: $foreground 45%; }
         & > .chart--point { color: $warning; text-style: bold; }
         & > .chart--title { color: $foreground; text-style: bold; }
+        & > .chart--selected { color: $accent; text-style: bold; }
         & > .chart--text { color: $foreground; }
         & > .chart--value { color: $foreground; }
         & > .chart--muted { color: $text-muted; }
-        & > .chart--axis { color: $foreground 25%; }
+        & > .chart--axis { color: $faint; }
         & > .chart--tick { color: $text-muted; }
         & > .chart--edge { color: $warning; text-style: bold; }
         & > .chart--nonfinite { color: $error; text-style: bold; }
@@ -60,7 +63,7 @@ class Chart(Widget):
         zero: bool = False,
         binary: bool = False,
         empty: str = "no points yet",
-        ascii: bool = False,
+        value_formatter: ValueFormatter | None = None,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
@@ -73,7 +76,8 @@ class Chart(Widget):
             zero=zero,
             binary=binary,
             empty=empty,
-            glyphs=ASCII if ascii else UNICODE,
+            glyphs=ASCII if glyphs().ascii else UNICODE,
+            value_formatter=value_formatter,
         )
         self._strips: dict[int, Strip] = {}
         self._styles_by_name: dict[str, Style] = {}
@@ -99,6 +103,12 @@ class Chart(Widget):
     def set_span(self, total: int | None, live: bool) -> None:
         """The last x that will come, if known, and whether more will come."""
         self.model.set_span(total, live)
+
+    def select(self, selected: bool) -> None:
+        """Show whether this chart is the chosen one."""
+        if selected != self.model.selected:
+            self.model.selected = selected
+            self.flush()
 
     def set_log(self, log: bool) -> None:
         """Logarithmic or linear y axis; repaints."""
@@ -131,11 +141,12 @@ class Chart(Widget):
             self._strips[y] = strip
         return strip
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""
-        self.model.resize(self.size.width, self.size.height)
+        self.model.resize(event.size.width, event.size.height)
         self._strips.clear()
         self.model.update()
+        self.refresh()
 
     def notify_style_update(self) -> None:
         """The theme changed: the strips hold its colours."""

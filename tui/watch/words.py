@@ -1,0 +1,337 @@
+"""What the live screen says about a run, in plain words: head lines, messages, and the column of values."""
+
+from __future__ import annotations
+
+import math
+
+from rich.cells import cell_len
+
+from engine import status as states
+from engine.text import shorten_path
+from tui import format as fmt
+from tui.glyphs import glyphs, state_text
+from tui.watch.feed import Control, Facts
+from tui.widgets.chart.frame import value_label
+from tui.widgets.chart.ticks import number_label
+from tui.widgets.lines import Line, crop, length, spread
+
+# An answered request stays in sight for so long, then the line is free for other news.
+CONTROL_SECONDS = 60.0
+NOTICE_SECONDS = 600.0
+# A host that has not been heard for this long is said to be silent rather than running.
+SILENT_SECONDS = 30.0
+
+VERBS = {"stop": "stop", "stop-now": "stop now", "checkpoint": "checkpoint", "evaluate": "evaluation"}
+PHASES = {
+    "loading": "loading the model",
+    "tokenising": "tokenising the data",
+    "compiling": "compiling kernels",
+    "training": "training",
+    "evaluating": "evaluating",
+    "saving": "saving",
+}
+STATE_COLOURS = {
+    states.QUEUED: "muted", states.STARTING: "accent", states.RUNNING: "accent", states.STOPPING: "warning",
+    states.COMPLETED: "success", states.STOPPED: "warning", states.FAILED: "error", states.KILLED: "error",
+    states.LOST: "error", states.UNKNOWN: "muted",
+}  # fmt: skip
+
+
+def head(facts: Facts, now: float, width: int, asked: Control | None) -> list[Line]:
+    """The four lines above the charts: who and how, how far, what is going on, what can be done."""
+    first, rest = headline(facts, now, width)
+    lines = [first, progress(facts, now, width)]
+    lines += [crop(line, width) for line in rest]
+    for line in (message_line(facts, now, asked), next_line(facts)):
+        if line or len(lines) == 2:
+            lines.append(crop(line, width))
+    return [*lines, [], []][:4]
+
+
+def headline(facts: Facts, now: float, width: int) -> tuple[Line, list[Line]]:
+    """Name, state and why; the base model at the right end. A reason that does not fit gets lines of its own."""
+    state = facts.state
+    colour = "warning" if state.stalled else STATE_COLOURS.get(state.state, "muted")
+    left: Line = [(facts.name or facts.path.name, "title"), ("   ", "text")]
+    left.append((state_text(state.state, stalled=state.stalled), colour))
+    reason = why(facts, now)
+    tone = "text" if colour in ("error", "warning") else "muted"
+    rest: list[Line] = []
+    if reason and length(left) + cell_len(reason) + 3 <= width:
+        left.append(("   " + reason, tone))
+    elif reason:
+        rest = [[(line, tone)] for line in wrap(reason, width, 2)]
+    model = fmt.shorten(facts.base_model, width // 3)
+    right: Line = [(model, "muted")] if model and length(left) + cell_len(model) + 2 <= width else []
+    return spread(left, right, width), rest
+
+
+def wrap(text: str, width: int, most: int) -> list[str]:
+    """A text in at most so many lines, broken between words."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(longer) <= width or not lines[-1] or len(lines) == most:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [fmt.shorten(line, width) for line in lines]
+
+
+def why(facts: Facts, now: float) -> str:
+    """The reason behind a state, or what can be said of a run elsewhere."""
+    state = facts.state
+    if state.live and not state.here:
+        heard = facts.last_event or state.heard
+        ago = f", last heard {fmt.age(heard, now)}" if heard else ""
+        return f"on {facts.host or 'another machine'}{ago}"
+    if state.stalled and facts.last_event:
+        usual = f" (a step usually takes {span(facts.median_step)})" if facts.median_step else ""
+        return f"no sign for {fmt.duration(now - facts.last_event)}{usual}"
+    return facts.reason
+
+
+def progress(facts: Facts, now: float, width: int) -> Line:
+    """Bar, step, epoch, elapsed and remaining time."""
+    total = facts.total_steps
+    share = fmt.share(facts.step, total)
+    steps = f"{facts.step:,} / {total:,}" if total else f"{facts.step:,}"
+    parts: Line = [("step ", "muted"), (steps, "value")]
+    if facts.epoch is not None and math.isfinite(facts.epoch):
+        of = f" / {facts.epochs:g}" if facts.epochs else ""
+        parts += [("   epoch ", "muted"), (f"{facts.epoch:.2f}{of}", "value")]
+    parts += [("   elapsed ", "muted"), (fmt.duration(elapsed(facts, now)), "value")]
+    if facts.state.live:
+        parts += [("   left ", "muted"), (fmt.duration(facts.remaining), "value")]
+    percent = fmt.percent(share).rjust(4) if share is not None else "    "
+    room = width - length(parts) - len(percent) - 4
+    if room < 8:
+        return crop([(percent.strip() + "  ", "value"), *parts], width)
+    return [*bar(share, room, facts), (f" {percent}   ", "value"), *parts]
+
+
+def bar(share: float | None, width: int, facts: Facts) -> Line:
+    """A progress bar; its colour is the state's."""
+    done, left = fmt.progress_bar(share, width)
+    colour = "warning" if facts.state.stalled else STATE_COLOURS.get(facts.state.state, "muted")
+    return [(done, colour), (left, "rule")]
+
+
+def message_line(facts: Facts, now: float, asked: Control | None) -> Line:
+    """The one thing most worth saying now."""
+    if facts.problem:
+        return [(facts.problem, "error")]
+    for line in (_request(facts, now, asked), _numbers(facts), _phase(facts, now), _ending(facts), _notice(facts, now)):
+        if line:
+            return line
+    if facts.damaged:
+        return [(f"{facts.damaged:,} damaged lines in the record were skipped", "warning")]
+    return []
+
+
+def next_line(facts: Facts) -> Line:
+    """What a person can do once the run has ended."""
+    if facts.state.live or facts.problem:
+        return []
+    keys: Line = [("c", "key"), (" new run from these settings", "muted")]
+    if facts.state.state == states.COMPLETED:
+        keys += [("   y", "key"), (" copy the path", "muted")]
+    return keys
+
+
+def loss_of_stopping(facts: Facts) -> str:
+    """What a stop without saving costs."""
+    if not facts.step:
+        return "It has not finished a step yet: nothing is lost."
+    saved = facts.last_checkpoint or 0
+    steps = max(0, facts.step - saved)
+    work = f", about {fmt.duration(steps * facts.median_step)} of work" if facts.median_step else ""
+    if not saved:
+        return f"It ends at once without saving. There is no checkpoint yet: all {facts.step:,} steps are lost{work}."
+    return f"It ends at once without saving. The {steps:,} steps since the checkpoint at step {saved:,} are lost{work}."
+
+
+def _request(facts: Facts, now: float, asked: Control | None) -> Line:
+    if asked is not None and facts.state.live:
+        return [
+            (
+                f"{VERBS.get(asked.verb, asked.verb)} asked for {fmt.age(asked.time, now)}, waiting for the run",
+                "warning",
+            )
+        ]
+    if facts.waiting and facts.state.live:
+        names = ", ".join(VERBS.get(verb, verb) for verb in facts.waiting)
+        return [(f"{names} asked for, not taken yet", "warning")]
+    control = facts.control
+    if control and facts.state.live and now - control.time < CONTROL_SECONDS:
+        bad = control.outcome.startswith(("refused", "too late"))
+        return [(f"{VERBS.get(control.verb, control.verb)}: {control.outcome}", "warning" if bad else "success")]
+    return []
+
+
+def _numbers(facts: Facts) -> Line:
+    loss = facts.values.get("loss")
+    if loss is not None and not math.isfinite(loss):
+        return [(f"the loss is not finite (NaN) at step {facts.step:,}: what is trained now is of no use", "error")]
+    return []
+
+
+def _phase(facts: Facts, now: float) -> Line:
+    if not facts.state.live or facts.state.state == states.QUEUED:
+        return []
+    phase = facts.phase
+    if phase.name in ("", "training"):
+        return (
+            [] if facts.step or facts.state.state != states.STARTING else [("starting the training process", "muted")]
+        )
+    text = PHASES.get(phase.name, "") or "busy"
+    if phase.done is not None and phase.total:
+        text += f" {phase.done:,.0f} / {phase.total:,.0f}"
+    line: Line = [(text, "accent")]
+    if phase.since:
+        line.append((f"   for {fmt.duration(now - phase.since)}", "muted"))
+    return line
+
+
+def _ending(facts: Facts) -> Line:
+    state = facts.state.state
+    if facts.state.live:
+        return []
+    where = shorten_path(facts.path, 200)
+    if state == states.COMPLETED:
+        return [("the adapter is in ", "muted"), (where, "value")]
+    if state == states.STOPPED and facts.has_adapter:
+        return [(f"saved at step {facts.step:,} in ", "muted"), (where, "value")]
+    if state == states.UNKNOWN:
+        return []
+    line: Line = [(f"ended after {facts.step:,} steps" if facts.step else "ended before the first step", "text")]
+    if facts.state.resumable:
+        line.append(("; it can be resumed from its last checkpoint", "text"))
+    elif facts.step:
+        line.append(("; no checkpoint stands from which it could be resumed", "muted"))
+    return line
+
+
+def _notice(facts: Facts, now: float) -> Line:
+    if facts.notice is None:
+        return []
+    when, level, text = facts.notice
+    if level == "info" and not now - when < NOTICE_SECONDS:
+        return []
+    return [(text, level if level in ("warning", "error") else "muted")]
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def values(facts: Facts, smooth: float | None, width: int, height: int) -> list[Line]:
+    """The column of current values: labels left, numbers right; groups set apart while there is room."""
+    groups = [group for group in _groups(facts, smooth) if group]
+    spare = height - sum(map(len, groups))
+    lines: list[Line] = []
+    for index, group in enumerate(groups):
+        if index and spare >= len(groups) - 1:
+            lines.append([])
+        lines += [_value(label, text, colour, width) for label, text, colour in group]
+    return lines[:height]
+
+
+Entry = tuple[str, str, str]
+
+
+def _groups(facts: Facts, smooth: float | None) -> list[list[Entry]]:
+    v = facts.values
+    loss: list[Entry] = [_loss("loss", v.get("loss")), _loss("smooth", smooth)]
+    best = _loss("best", facts.best_loss)
+    if facts.best_step is not None:
+        best = (f"best, step {facts.best_step:,}", best[1], best[2])
+    loss.append(best)
+    if facts.eval_loss is not None or facts.best_eval is not None:
+        loss += [_loss("eval loss", facts.eval_loss), _loss("best eval", facts.best_eval)]
+    if facts.nonfinite_loss:
+        loss.append(("not finite", f"{facts.nonfinite_loss:,}", "error"))
+    optim = [_number("learning rate", v.get("learning_rate"), 3), _number("grad norm", v.get("grad_norm"), 3)]
+    speed = [
+        _rate("samples/s", v.get("samples_per_second")),
+        _rate("tokens/s", v.get("tokens_per_second")),
+        _number("tokens seen", v.get("num_tokens"), 3),
+    ]
+    if v.get("step_seconds") is not None:
+        speed.append(("step time", span(v["step_seconds"]), "value"))
+    kept: list[Entry] = []
+    if facts.checkpoints:
+        kept = [("checkpoints", f"{facts.checkpoints:,}", "value")]
+        if facts.last_checkpoint is not None:
+            kept.append(("last at step", f"{facts.last_checkpoint:,}", "value"))
+    return [loss, optim, speed, _memory(facts), kept]
+
+
+def _memory(facts: Facts) -> list[Entry]:
+    v = facts.values
+    entries: list[Entry] = []
+    if v.get("gpu_memory_peak") is not None:
+        entries.append(_bytes("memory peak", v["gpu_memory_peak"]))
+    else:
+        entries.append(_bytes("host memory", v.get("host_memory")))
+    for card in facts.gpus[:4]:
+        name = f"GPU {card.get('index', '?')}"
+        use, heat, power = card.get("utilization"), card.get("temperature"), card.get("power")
+        parts = [f"{use:.0f}%" if _is_number(use) else glyphs().dash]
+        if _is_number(heat):
+            parts.append(f"{heat:.0f} °C")
+        if _is_number(power):
+            parts.append(f"{power:.0f} W")
+        entries.append((name, " ".join(parts), "value"))
+        if _is_number(card.get("memory_used")) and _is_number(card.get("memory_total")):
+            used, total = card["memory_used"] / 1024**3, card["memory_total"] / 1024**3
+            entries.append(("  memory", f"{used:.1f} / {total:.0f} GiB", "value"))
+    return entries
+
+
+def _value(label: str, text: str, colour: str, width: int) -> Line:
+    label = fmt.shorten(label, max(0, width - len(text) - 1))
+    return [(label + " " * max(1, width - len(text) - length([(label, "")])), "muted"), (text, colour)]
+
+
+def _number(label: str, value: float | None, digits: int = 4) -> Entry:
+    if value is None:
+        return label, glyphs().dash, "muted"
+    return label, value_label(value, number_label, digits), "value" if math.isfinite(value) else "error"
+
+
+def _rate(label: str, value: float | None) -> Entry:
+    if value is not None and 1000 <= value < 1e6:
+        return label, fmt.count(value), "value"
+    return _number(label, value, 3)
+
+
+def _loss(label: str, value: float | None) -> Entry:
+    return label, fmt.loss(value), "muted" if value is None else "value" if math.isfinite(value) else "error"
+
+
+def _bytes(label: str, value: float | None) -> Entry:
+    if value is None or not math.isfinite(value):
+        return label, glyphs().dash, "muted"
+    return label, fmt.size(value), "value"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# -- times ------------------------------------------------------------------------------------------------------------
+
+
+def elapsed(facts: Facts, now: float) -> float | None:
+    """Seconds since the start, or from start to end."""
+    if facts.started is None or facts.state.state == states.QUEUED:
+        return None
+    end = now if facts.state.live else facts.ended
+    return max(0.0, end - facts.started) if end is not None else None
+
+
+def span(seconds: float | None) -> str:
+    """A short time with its fraction: 0.28 s, 3.5 s, 12 s; longer ones as durations."""
+    if seconds is None or not math.isfinite(seconds) or seconds >= 60:
+        return fmt.duration(seconds)
+    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
