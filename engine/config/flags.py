@@ -60,7 +60,12 @@ def format_value(value: Any) -> str:
 
 
 def _plain_float(value: float) -> str:
+    """The shortest way to type it: ``5e-4``, ``0.05``, ``3``."""
     short = f"{value:g}"
     if float(short) != value:
         short = repr(value)
+    if 0 < abs(value) < 0.01 and "e" not in short:
+        mantissa, _, exponent = f"{value:e}".partition("e")
+        scientific = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        short = scientific if float(scientific) == value and len(scientific) < len(short) else short
     return short.replace("e-0", "e-").replace("e+0", "e") if "e" in short else short
