@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,25 @@ RUNS = (
 
 # The rows of the Launch and Watch screens belong to their developers.
 LAUNCH: tuple[Key, ...] = (
-    Key("launch.back", "escape", "app.back", "back", "Back to the runs", display="esc"),
-)  # fmt: skip
+    Key("launch.back", "escape", "app.back", "back", "Back to the runs; the form keeps what you typed", display="esc"),
+    Key("launch.start", "f5,ctrl+r", "start", "start", "Check everything, then start the run", display="F5"),
+    Key("launch.edit", "enter,space", "edit", "edit", "Edit the setting, or take the next of its words", show=False,
+        display="⏎"),
+    Key("launch.step-up", "right", "step(1)", "step", "The next sensible value up", show=False, palette=False),
+    Key("launch.step-down", "left", "step(-1)", "step", "The next sensible value down", show=False, palette=False),
+    Key("launch.next", "tab", "next(1)", "next", "The next setting", show=False, palette=False),
+    Key("launch.previous", "shift+tab", "next(-1)", "previous", "The setting before", show=False, palette=False),
+    Key("launch.default", "delete,backspace", "default", "default", "Back to the default", show=False, display="del",
+        palette=False),
+    Key("launch.view", "f6,ctrl+t", "view", "more settings", "Basic settings, all settings, only what you changed",
+        display="F6"),
+    Key("launch.presets", "f2,ctrl+o", "presets", "presets", "Take over the settings of a preset", display="F2"),
+    Key("launch.find", "ctrl+f", "find", "find", "Go to a setting by its name or meaning", display="^f"),
+    Key("launch.load", "f3", "load", "load", "Take over the settings of a YAML file", display="F3"),
+    Key("launch.save", "f4", "save", "save", "Write the settings to a YAML file", display="F4"),
+    Key("launch.command", "f7", "command", "command", "The same run from the command line", display="F7"),
+    Key("launch.clear", "f8", "clear", "empty", "All settings back to their defaults", show=False, display="F8"),
+)
 
 WATCH: tuple[Key, ...] = (
     Key("watch.back", "escape", "back", "runs", "Back to the runs; this one goes on", display="esc"),
@@ -95,7 +112,7 @@ TABLES: dict[str, tuple[Key, ...]] = {
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
 
 
-def bindings(*tables: str) -> list[Binding]:
+def bindings(*tables: str) -> list[BindingType]:
     """Textual bindings of the named tables."""
     return [
         Binding(row.key, row.action, row.label, show=row.show, key_display=row.display or None, priority=row.priority,
