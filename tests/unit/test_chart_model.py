@@ -280,7 +280,7 @@ def test_end_of_the_run_fits_the_axis() -> None:
     for x in range(1, 2001):
         model.append("a", x, 1.0)
     model.update()
-    model.set_span(10_000, False)
+    model.set_span(2000, False)
     model.update()
     assert model.x.column(2000) >= model.x.columns * 0.85
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 ENDED_POLL_SECONDS = 2.0
 # While a long record is being read, the charts show its progress this often; each time costs a whole repaint.
-CATCH_UP_SECONDS = 1.0
+CATCH_UP_SECONDS = 0.5
 FLASH_SECONDS = 4.0
 GRID_SIZE = (110, 34)
 
@@ -67,7 +67,6 @@ class WatchScreen(Screen[None]):
         self._smooth: float | None = None
         self._ready = False
         self._flushed = 0.0
-        self._legend_at = 0.0
         self._stop = False
         self._wake = threading.Event()
 
@@ -122,12 +121,12 @@ class WatchScreen(Screen[None]):
         if update.log is not None:
             self.query_one(LogTail).set_log(update.log)
         self._settle_request()
-        if before.state.live != self.facts.state.live:
+        first = update.caught_up and not self._ready
+        self._ready |= update.caught_up
+        if first or before.state.live != self.facts.state.live:
             self.set_class(not self.facts.state.live, "-ended")
             self.refresh_bindings()
             self.call_after_refresh(self._tick)
-        first = update.caught_up and not self._ready
-        self._ready |= update.caught_up
         self._flush(fit=first or before.state.live != self.facts.state.live)
         if first or before.state != self.facts.state or before.problem != self.facts.problem:
             self._tick()
@@ -137,18 +136,17 @@ class WatchScreen(Screen[None]):
         if not self._ready and now - self._flushed < CATCH_UP_SECONDS:
             return
         self._flushed = now
-        legend = fit or now - self._legend_at >= 1.0
-        if legend:
-            self._legend_at = now
         for chart in self.charts:
             charts.set_span(chart, self.facts, fit=fit)
-            chart.flush(legend=legend)
+            chart.flush(legend=fit)
 
     def _tick(self) -> None:
         """Once a second: whatever a clock or a new number changes."""
         now = time.time()
         head, values = self.query_one("#watch-head", Lines), self.query_one("#watch-values", Lines)
         lines = words.head(self.facts, now, head.size.width, self.asked)
+        place = f"Watch  {self.facts.name}  {words.state_text(self.facts.state.state)}" if self.full else "Watch"
+        self.query_one(TopBar).set_title(place)
         until, text = self._flash
         if time.monotonic() < until:
             lines[2] = [(text, "accent")]

@@ -46,6 +46,6 @@ def feed(charts: list[Chart], update: WatchUpdate) -> None:
 def set_span(chart: Chart, facts: Facts, *, fit: bool) -> None:
     """Tell a chart how far its axis may grow; ``fit`` draws it anew for what is there."""
     live = facts.state.live
-    chart.set_span(facts.total_steps if live else max(1, facts.step), live)
+    chart.set_span(facts.total_steps if live else max(1, facts.expected_step), live)
     if fit:
         chart.model.invalidate()

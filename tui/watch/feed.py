@@ -58,6 +58,7 @@ class Facts:
     reason: str = ""
     host: str = ""
     step: int = 0
+    expected_step: int = 0
     total_steps: int | None = None
     epoch: float | None = None
     epochs: float | None = None
@@ -195,6 +196,7 @@ class WatchFeed:
         notice = view.notices[-1] if view.notices else None
         control = view.controls[-1] if view.controls else None
         best_loss, best_step = self._best or (None, None)
+        recorded = _whole(view.status.get("step")) or 0
         return Facts(
             path=run.path,
             problem=self._problem(),
@@ -203,7 +205,8 @@ class WatchFeed:
             state=view.state,
             reason=clean(view.state.reason, 500),
             host=clean(view.state.host, 100),
-            step=view.step if len(steps) else _whole(view.status.get("step")) or 0,
+            step=view.step if len(steps) else recorded,
+            expected_step=view.step if self._follower.caught_up else max(view.step, recorded),
             total_steps=view.total_steps,
             epoch=view.epoch,
             epochs=_real(config.get("num_train_epochs")),

@@ -121,7 +121,14 @@ def message_line(facts: Facts, now: float, asked: Control | None) -> Line:
     """The one thing most worth saying now."""
     if facts.problem:
         return [(facts.problem, "error")]
-    for line in (_request(facts, now, asked), _numbers(facts), _phase(facts, now), _ending(facts), _notice(facts, now)):
+    for line in (
+        _waiting(facts, now, asked),
+        _numbers(facts),
+        _answer(facts, now),
+        _phase(facts, now),
+        _ending(facts),
+        _notice(facts, now),
+    ):
         if line:
             return line
     if facts.damaged:
@@ -151,7 +158,7 @@ def loss_of_stopping(facts: Facts) -> str:
     return f"It ends at once without saving. The {steps:,} steps since the checkpoint at step {saved:,} are lost{work}."
 
 
-def _request(facts: Facts, now: float, asked: Control | None) -> Line:
+def _waiting(facts: Facts, now: float, asked: Control | None) -> Line:
     if asked is not None and facts.state.live:
         return [
             (
@@ -162,6 +169,10 @@ def _request(facts: Facts, now: float, asked: Control | None) -> Line:
     if facts.waiting and facts.state.live:
         names = ", ".join(VERBS.get(verb, verb) for verb in facts.waiting)
         return [(f"{names} asked for, not taken yet", "warning")]
+    return []
+
+
+def _answer(facts: Facts, now: float) -> Line:
     control = facts.control
     if control and facts.state.live and now - control.time < CONTROL_SECONDS:
         bad = control.outcome.startswith(("refused", "too late"))

@@ -18,11 +18,9 @@ LIVE_SPAN = 24
 OUTLIER_SHARE = 50
 OUTLIER_FACTOR = 2.0
 MIN_COLUMNS_FOR_OUTLIERS = 12
-HEADROOM = 0.12
-# The lowest label's tick stands this many dots above the bottom: in the middle of its row.
+HEADROOM = 0.25
+# A label's tick stands this many dots above the bottom of its row: in its middle.
 BASE_DOTS = 2
-# More labels are worth this share of the height each, up to four.
-LABEL_WORTH = 0.08
 TINY = 1e-290
 
 
@@ -49,8 +47,13 @@ class XScale:
         return self.origin + self.bounds(self.columns - 1)[1]
 
     def fit(self, last: int, total: int | None = None, *, live: bool = False) -> bool:
-        """Choose the finest scale on which ``last`` is seen; a live run gets room to grow, up to ``total``."""
+        """Choose the finest scale on which ``last`` is seen; a live run gets room to grow, up to ``total``.
+
+        Of a run that has ended ``total`` is its last step, even if it has not been read yet.
+        """
         count = last - self.origin + 1
+        if total is not None and not live:
+            count = max(count, total - self.origin + 1)
         if live:
             count = max(count, LIVE_SPAN)
             count = self._limit(math.ceil(count * GROWTH) if count > LIVE_SPAN else count, last, total)
@@ -154,31 +157,45 @@ class YScale:
         if high - low <= max(size * 1e-9, TINY):
             spread = size * 0.1 if size > TINY else 1.0
             low, high = (low if self.zero else low - spread), high + spread
-        unit = byte_unit(high) if self.binary else 1.0
-        rows = max(2, rows)
-        best: tuple[float, float, float, float] | None = None
-        # Labels stand on whole rows, evenly: of the steps that allow it, the one that leaves the least space unused.
-        for rough in (1.0, 0.5, 0.25, 0.12, 0.06):
-            step = nice_step((high - low) * rough, unit)
-            first = math.floor(low / step + 1e-9) * step
-            intervals = max(1, math.ceil((high - first) / step - 1e-9))
-            apart = (rows - 1) // intervals
-            if apart < min(2, rows - 1) and best is not None:
-                break
-            dots = 4 * max(1, apart) if apart else 4 * (rows - 1) / intervals
-            worth = (high - low) / (step * (4 * rows - 1) / dots) + LABEL_WORTH * min(intervals, 4)
-            if best is None or worth > best[0]:
-                best = worth, step, first - BASE_DOTS / dots * step, first + (4 * rows - 1 - BASE_DOTS) / dots * step
-        assert best is not None
-        _, self.step, self.low, self.high = best
+        self.step, self.low, self.high = _even_rows(low, high, max(2, rows), byte_unit(high) if self.binary else 1.0)
 
     def _round_log(self, low: float, high: float, intervals: int) -> None:
-        marks = [k + math.log10(f) for k in range(math.floor(low) - 1, math.ceil(high) + 2) for f in (1.0, 2.0, 5.0)]
+        factors = range(1, 10) if high - low <= 2.0 else (1, 2, 5)
+        marks = [k + math.log10(f) for k in range(math.floor(low) - 1, math.ceil(high) + 2) for f in factors]
         self.low = max(m for m in marks if m <= low + 1e-9)
         self.high = min(m for m in marks if m >= high - 1e-9)
         if self.high - self.low < 1e-6:
             self.low, self.high = self.low - 0.31, self.high + 0.31
         self.step = nice_step((10.0**self.high - 10.0**self.low) / intervals)
+
+
+def _even_rows(low: float, high: float, rows: int, unit: float) -> tuple[float, float, float]:
+    """Step of the labels and ends of an axis on which they stand on whole rows, evenly, and little is unused."""
+    best: tuple[float, float, float, float] | None = None
+    for rough in (1.0, 0.5, 0.25, 0.12, 0.06):
+        step = nice_step((high - low) * rough, unit)
+        for apart in range(rows, 0, -1):
+            row = step / apart
+            base = (math.floor(low / row + BASE_DOTS / 4 + 1e-9) - BASE_DOTS / 4) * row
+            top = base + (rows - 0.25) * row
+            if top < high - 1e-9 * row:
+                continue
+            labels = math.floor(top / step + 1e-9) - math.ceil(base / step - 1e-9) + 1
+            worth = (
+                (high - low) / (top - base)
+                - _UNEASY.get(apart, 0.2)
+                - (1.0 if labels < 2 else 0.2 if labels < 3 else 0.0)
+            )
+            if best is None or worth > best[0]:
+                best = worth, step, base, top
+            break  # fewer rows apart only waste more
+    if best is None:
+        return high - low, low, high
+    return best[1], best[2], best[3]
+
+
+# How little one likes labels so many rows apart; two and three are best.
+_UNEASY = {1: 0.25, 2: 0.0, 3: 0.0, 4: 0.03, 5: 0.06, 6: 0.1}
 
 
 def robust_range(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:

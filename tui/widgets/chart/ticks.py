@@ -42,9 +42,11 @@ def linear_ticks(low: float, high: float, step: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Decades between two exponents of ten, with 2 and 5 in between while there is room to read them."""
+    """Decades between two exponents of ten, with 2 and 5, or all digits, in between while there is room for them."""
     decades = range(math.floor(low + 1e-9), math.ceil(high - 1e-9) + 1)
-    factors = (1.0, 2.0, 5.0) if high - low <= 2.01 else (1.0,)
+    factors: tuple[float, ...] = (1.0,)
+    if high - low <= 2.01:
+        factors = (1.0, 2.0, 5.0) if high - low > 0.5 else tuple(map(float, range(1, 10)))
     exponents = [k + math.log10(f) for k in decades for f in factors]
     return [10.0**e for e in exponents if low - 1e-9 <= e <= high + 1e-9]
 

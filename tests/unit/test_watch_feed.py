@@ -1,0 +1,326 @@
+"""What the live screen is told about a run, from its files alone."""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.events import EventWriter
+from engine.rundir import RunDir, write_json
+from tests.support import append_step, make_run
+from tui.watch import words
+from tui.watch.feed import SMOOTH_LOSS, Control, Curve, Facts, WatchFeed, WatchUpdate
+from tui.watch.logfile import KEEP_LINES, LogFile
+from tui.watch.smooth import Smoother
+
+
+def read(feed: WatchFeed) -> list[WatchUpdate]:
+    """Poll until nothing is new."""
+    found = []
+    for _ in range(200):
+        update = feed.poll()
+        if update is None:
+            return found
+        found.append(update)
+        if not update.facts.state.live and update.caught_up:
+            return found
+    return found
+
+
+def points(updates: list[WatchUpdate], key: str) -> list[tuple[int, float]]:
+    found: list[tuple[int, float]] = []
+    for update in updates:
+        if update.reset:
+            found = []
+        curve = update.curves.get(key, Curve([], []))  # type: ignore[arg-type]
+        found += zip(curve.xs, curve.ys, strict=True)
+    return found
+
+
+def said(facts: Facts, width: int = 120, asked: Control | None = None) -> str:
+    lines = words.head(facts, time.time(), width, asked)
+    return "\n".join("".join(text for text, _ in line) for line in lines)
+
+
+def test_all_points_come_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=300, state="running")
+    feed = WatchFeed(run.path)
+    updates = [feed.poll()]
+    append_step(run, 301, 0.5)
+    append_step(run, 302, 0.25)
+    updates.append(feed.poll())
+    updates.append(feed.poll())
+    got = points([u for u in updates if u], "loss")
+    assert [x for x, _ in got] == list(range(1, 303))
+    assert got[-1] == (302, 0.25)
+    assert len(points([u for u in updates if u], "eval_loss")) == 5
+    assert len(points([u for u in updates if u], SMOOTH_LOSS)) == 302
+
+
+def test_a_finished_run_sends_nothing_more(tmp_path: Path) -> None:
+    feed = WatchFeed(make_run(tmp_path / "run").path)
+    assert read(feed)
+    assert feed.poll() is None and feed.poll() is None
+    assert not feed.live
+
+
+def test_a_resume_supersedes_what_was_sent(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=20, state="running")
+    feed = WatchFeed(run.path)
+    updates = [feed.poll()]
+    writer = EventWriter(run.events, attempt=2)
+    for step in range(11, 14):
+        writer.write("step", step=step, total_steps=20, loss=9.0)
+    writer.close()
+    updates.append(feed.poll())
+    assert updates[1] is not None and updates[1].reset
+    got = points([u for u in updates if u], "loss")
+    assert [x for x, _ in got] == list(range(1, 14))
+    assert got[-1][1] == 9.0
+
+
+def test_host_memory_only_without_a_gpu(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "cpu")
+    assert "host_memory" in read(WatchFeed(run.path))[-1].curves
+    run = make_run(tmp_path / "gpu", steps=1, state="running")
+    run.events.unlink()
+    append_step(run, 1, 1.0, gpu_memory_allocated=5, gpu_memory_reserved=6, host_memory=7)
+    curves = read(WatchFeed(run.path))[0].curves
+    assert "gpu_memory_reserved" in curves and "host_memory" not in curves
+
+
+def test_nan_is_told_apart_from_missing(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5, state="running")
+    append_step(run, 6, math.nan)
+    writer = EventWriter(run.events)
+    writer.write("step", step=7, total_steps=10)
+    writer.close()
+    update = read(WatchFeed(run.path))[-1]
+    assert update.curves["loss"].nonfinite == {6}
+    assert len(update.curves["loss"].xs) == 7
+    assert update.facts.nonfinite_loss == 1
+    assert update.facts.values["loss"] is None  # step 7 has none: unknown, not NaN
+
+
+def test_texts_are_clean(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=2, state="failed", name="a\x1b[31m\u202eb", reason="x\x1b]52;c;aa\x07y\nz")
+    run.train_log.write_text("one\n\x1b[2Jtwo \x9b31m\n")
+    writer = EventWriter(run.events)
+    writer.write("notice", level="warning", text="\x1b[0mbeware\x07")
+    writer.write("control", request="stop\x1b[1m", outcome="\x1b[1mdone")
+    writer.close()
+    update = read(WatchFeed(run.path))[-1]
+    facts = update.facts
+    texts = [facts.name, facts.reason, facts.notice[2], facts.control.verb, facts.control.outcome, *update.log]  # type: ignore[index, union-attr, misc]
+    assert all(text.isprintable() for text in texts)
+    assert "beware" in facts.notice[2]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["run.json", "status.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"config": "x", "state": 7}', b"\xff\xfe\x00"])
+def test_damaged_records_are_said_in_words(tmp_path: Path, name: str, content: bytes) -> None:
+    run = make_run(tmp_path / "run")
+    (run.meta / name).write_bytes(content)
+    facts = read(WatchFeed(run.path))[-1].facts
+    assert said(facts)
+    if content != b'{"config": "x", "state": 7}':
+        assert name in facts.problem
+
+
+def test_strange_values_do_not_raise(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3)
+    with run.events.open("ab") as file:
+        file.write(b'{"type":"step","step":"x"}\n{"type":"checkpoint","step":[1]}\n{"type":"control"}\n')
+        file.write(b'{"type":"phase","name":{},"done":"NaN"}\n{"type":"eval","step":2,"eval_loss":"Infinity"}\n\xff\n')
+    run.supervisor_events.write_bytes(b'{"type":"hardware","gpus":[{"index":null,"utilization":"x"},7]}\n')
+    feed = WatchFeed(run.path)
+    facts = read(feed)[-1].facts
+    assert said(facts)
+    assert words.values(facts, None, 30, 30)
+
+
+def test_a_missing_and_a_vanishing_directory(tmp_path: Path) -> None:
+    facts = read(WatchFeed(tmp_path / "nowhere"))[-1].facts
+    assert "gone" in facts.problem
+    (tmp_path / "plain").mkdir()
+    assert "no run" in read(WatchFeed(tmp_path / "plain"))[-1].facts.problem
+    run = make_run(tmp_path / "run")
+    feed = WatchFeed(run.path)
+    read(feed)
+    shutil.rmtree(run.path)
+    update = feed.poll()
+    assert update is not None and "gone" in update.facts.problem
+
+
+def test_a_newer_format_is_said(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    record = run.read_run() or {}
+    write_json(run.run_json, {**record, "format": 2})
+    assert "newer" in read(WatchFeed(run.path))[-1].facts.problem
+
+
+def test_waiting_requests_of_others_are_seen(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5, state="running")
+    feed = WatchFeed(run.path)
+    read(feed)
+    RunDir(run.path).request("checkpoint")
+    update = feed.poll()
+    assert update is not None and "checkpoint asked for" in said(update.facts)
+
+
+# -- words ---
+
+
+def test_a_long_reason_is_never_cut_short_of_its_point(tmp_path: Path) -> None:
+    reason = "out of GPU memory at step 38: lower batch_size or max_seq_length, or switch gradient_checkpointing on"
+    run = make_run(tmp_path / "run", steps=37, state="failed", reason=reason)
+    text = said(read(WatchFeed(run.path))[-1].facts, 80)
+    assert reason in " ".join(line.strip() for line in text.splitlines())
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_completed_says_where_the_adapter_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5)
+    assert f"the adapter is in {run.path}" in said(read(WatchFeed(run.path))[-1].facts, 200)
+
+
+def test_unknown_remaining_time_is_a_dash(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=0, total=10, state="running", created=time.time() - 30)
+    assert "left –" in said(read(WatchFeed(run.path))[0].facts)
+
+
+def test_another_host_is_named_and_nothing_inferred(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5, state="running")
+    status = run.read_status() or {}
+    status.update(machine_id="other", boot_id="other", host="node7", pid_namespace="other", machine="other")
+    write_json(run.status_json, status)
+    facts = read(WatchFeed(run.path))[0].facts
+    if facts.state.here:
+        pytest.skip("this machine has no identity of its own")
+    text = said(facts)
+    assert "running" in text and "on node7, last heard" in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+@pytest.mark.parametrize("state", ["running", "completed", "failed", "lost", "queued", "unknown"])
+def test_head_lines_fit_any_width(tmp_path: Path, width: int, state: str) -> None:
+    run = make_run(tmp_path / "한국어 이름이 아주 긴 실행 디렉터리 이름", steps=12, state=state, reason="이유 " * 40)
+    from rich.cells import cell_len
+
+    lines = words.head(read(WatchFeed(run.path))[0].facts, time.time(), width, None)
+    assert len(lines) == 4
+    assert all(sum(cell_len(text) for text, _ in line) <= width for line in lines)
+
+
+def test_cost_of_stopping_now() -> None:
+    facts = Facts(Path("x"), step=250, last_checkpoint=200, median_step=2.0)
+    assert "50 steps since the checkpoint at step 200" in words.loss_of_stopping(facts)
+    assert "1m 40s" in words.loss_of_stopping(facts)
+    assert "all 250 steps" in words.loss_of_stopping(Facts(Path("x"), step=250))
+    assert "nothing is lost" in words.loss_of_stopping(Facts(Path("x")))
+
+
+def test_values_are_right_aligned() -> None:
+    facts = Facts(Path("x"), values={"loss": math.nan, "learning_rate": 1e-4, "num_tokens": 1.5e6}, best_loss=0.5)
+    lines = words.values(facts, 0.75, 30, 40)
+    shown = {"".join(t for t, _ in line)[:14].strip(): "".join(t for t, _ in line) for line in lines if line}
+    assert all(len(line) == 30 for line in shown.values())
+    assert shown["loss"].endswith("NaN") and shown["learning rate"].endswith(" 1e-4")
+    assert shown["tokens seen"].endswith("1.5M") or shown["tokens seen"].endswith("1.50M")
+
+
+# -- log ---
+
+
+def test_log_keeps_the_last_version_of_a_progress_bar(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"start\n" + b"".join(b"\r%d%%|##" % i for i in range(50)))
+    log = LogFile(path)
+    assert log.poll() and not log.poll()
+    assert log.snapshot() == ("start", "49%|##")
+    with path.open("ab") as file:
+        file.write(b"\r100%|##\r\nnext\r\n\xed\x95")
+    log.poll()
+    assert log.snapshot()[:3] == ("start", "100%|##", "next")
+    with path.open("ab") as file:
+        file.write("한".encode()[2:] + b"\n")
+    log.poll()
+    assert log.snapshot()[-1] == "한"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_log_in_pieces_equals_the_whole(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    data = b"".join(
+        rng.choice((b"x" * rng.randrange(80), b"\n", b"\r", b"\r\n", "가나다".encode())) for _ in range(500)
+    )
+    whole = tmp_path / "whole"
+    whole.write_bytes(data)
+    once = LogFile(whole)
+    once.poll()
+    path = tmp_path / "pieces"
+    pieces = LogFile(path)
+    with path.open("ab") as file:
+        position = 0
+        while position < len(data):
+            size = rng.randrange(1, 60)
+            file.write(data[position : position + size])
+            file.flush()
+            pieces.poll()
+            position += size
+    assert pieces.snapshot() == once.snapshot()
+
+
+def test_log_that_was_replaced_or_cut(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\n")
+    log = LogFile(path)
+    log.poll()
+    path.write_text("new\n")
+    log.poll()
+    assert log.snapshot() == ("new",)
+    (tmp_path / "other").write_text("a\nb\nc\n")
+    (tmp_path / "other").rename(path)
+    log.poll()
+    assert log.snapshot() == ("a", "b", "c")
+    path.unlink()
+    assert not log.poll()
+
+
+def test_a_huge_log_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"line %d\n" % i for i in range(300_000)) + b"x" * 300_000)
+    log = LogFile(path)
+    began = time.perf_counter()
+    log.poll()
+    assert time.perf_counter() - began < 1.0
+    assert len(log.snapshot()) <= KEEP_LINES + 1
+
+
+# -- smoothing ---
+
+
+def test_smoothing_follows_but_shrugs_at_a_spike() -> None:
+    rng = random.Random(0)
+    smoother = Smoother()
+    smoother.feed(1.0 + rng.gauss(0, 0.05) for _ in range(300))
+    before = smoother.value
+    smoother.feed([50.0])
+    assert abs(smoother.value - before) < 0.1
+    smoother.feed(3.0 + rng.gauss(0, 0.05) for _ in range(100))
+    assert smoother.value == pytest.approx(3.0, abs=0.1)  # a lasting change is followed
+
+
+def test_smoothing_skips_nan_and_is_the_same_in_pieces() -> None:
+    rng = random.Random(1)
+    values = [rng.choice((rng.gauss(2, 1), math.nan)) for _ in range(500)]
+    once, pieces = Smoother(), Smoother()
+    whole = once.feed(values)
+    assert [math.isnan(v) for v in whole] == [math.isnan(v) for v in values]
+    parts = [pieces.feed(values[i : i + 7]) for i in range(0, 500, 7)]
+    assert once.value == pieces.value and sum(map(len, parts)) == 500
