@@ -1,0 +1,399 @@
+"""The live screen by keyboard: what it shows of every kind of run, and what its keys do."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.events import EventWriter
+from engine.rundir import RunDir, write_json
+from tests.support import append_step, make_run, until
+from tui.app import TunedeckApp
+from tui.screens.confirm import ConfirmScreen
+from tui.screens.watch import WatchScreen
+from tui.widgets.lines import Lines
+from tui.widgets.logtail import LogTail
+
+SIZES = [(80, 24), (120, 40), (160, 50)]
+
+
+def watching(path: Path) -> TunedeckApp:
+    return TunedeckApp(initial="watch", watch=path)
+
+
+def screen_of(app: TunedeckApp) -> WatchScreen:
+    for screen in reversed(app.screen_stack):
+        if isinstance(screen, WatchScreen):
+            return screen
+    raise AssertionError("the watch screen is not open")
+
+
+async def opened(pilot: Any) -> WatchScreen:
+    await until(pilot, lambda: isinstance(pilot.app.screen, WatchScreen) and pilot.app.screen._ready)
+    await pilot.pause()
+    return screen_of(pilot.app)
+
+
+def picture(app: TunedeckApp) -> str:
+    """What stands on the screen, as text."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def head(app: TunedeckApp) -> str:
+    return screen_of(app).query_one("#watch-head", Lines).text
+
+
+def values(app: TunedeckApp) -> str:
+    return screen_of(app).query_one("#watch-values", Lines).text
+
+
+def live_run(path: Path, **more: Any) -> RunDir:
+    """A run of this process whose steps were made just now."""
+    options = {"steps": 40, "total": 100, "step_seconds": 0.5, "state": "running", **more}
+    return make_run(path, created=time.time() - 20 - options["steps"] * options["step_seconds"], **options)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_live_run_moves(tmp_path: Path, size: tuple[int, int]) -> None:
+    run = live_run(tmp_path / "run", name="support-chat")
+    app = watching(run.path)
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        text = picture(app)
+        assert "support-chat" in text and "● running" in text and "40 / 100" in text and "left" in text
+        charts = screen_of(app).charts
+        points = charts[0].model.series["loss"].buckets.count
+        assert points == 40
+        append_step(run, 41, 0.4321, samples_per_second=8.0)
+        await until(pilot, lambda: "41 / 100" in head(app) and "0.4321" in values(app))
+        assert charts[0].model.series["loss"].buckets.count == 41
+        assert "0.4321" in picture(app)
+
+
+@pytest.mark.parametrize("size", [(50, 12), (80, 24), (120, 40), (160, 50), (300, 80)])
+async def test_charts_fill_their_place(tmp_path: Path, size: tuple[int, int]) -> None:
+    app = watching(make_run(tmp_path / "run").path)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(pilot)
+        shown = [chart for chart in screen.charts if chart.display]
+        assert len(shown) == (4 if size[0] >= 110 and size[1] >= 34 else 1)
+        for chart in shown:
+            assert (chart.model.width, chart.model.height) == (chart.size.width, chart.size.height)
+            assert chart.region.right <= size[0] and chart.region.bottom <= size[1]
+
+
+async def test_keys_choose_charts(tmp_path: Path) -> None:
+    app = watching(make_run(tmp_path / "run").path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "1 loss" in picture(app)
+        await pilot.press("2")
+        await until(pilot, lambda: "2 learning rate" in picture(app) and "1 loss" not in picture(app))
+        await pilot.press("tab")
+        await until(pilot, lambda: "3 samples/s" in picture(app))
+        await pilot.press("shift+tab", "shift+tab", "shift+tab")
+        await until(pilot, lambda: "4 memory" in picture(app))
+
+
+async def test_full_screen_and_log_axis(tmp_path: Path) -> None:
+    app = watching(make_run(tmp_path / "run", name="wide").path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await pilot.press("f", "l")
+        await until(pilot, lambda: "1 loss (log)" in picture(app) and screen.charts[0].size.height > 30)
+        assert "train.log" not in picture(app) and "wide" in picture(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "train.log" in picture(app) and "2 learning rate" in picture(app))
+        assert isinstance(app.screen, WatchScreen)
+        await pilot.press("l")
+        await until(pilot, lambda: "(log)" not in picture(app))
+
+
+async def test_stop_asks_first_and_says_how_it_went(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    app = watching(run.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("n")
+        await until(pilot, lambda: isinstance(app.screen, WatchScreen))
+        assert run.requests() == []
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: run.requests() == ["stop"])
+        await until(pilot, lambda: "stop asked for" in head(app) and "waiting" in head(app))
+        run.take("stop")
+        writer = EventWriter(run.events)
+        writer.write("control", request="stop", outcome="stopping after step 40")
+        writer.close()
+        await until(pilot, lambda: "stop: stopping after step 40" in head(app))
+        status = run.read_status() or {}
+        write_json(run.status_json, {**status, "state": "stopping"})
+        await until(pilot, lambda: "◍ stopping" in head(app))
+        write_json(
+            run.status_json, {**status, "state": "stopped", "reason": "stopped on request", "ended": time.time()}
+        )
+        await until(pilot, lambda: "■ stopped" in head(app) and "stopped on request" in head(app))
+        assert "left" not in head(app)
+
+
+async def test_stop_now_says_what_is_lost(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    app = watching(run.path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("S")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await until(pilot, lambda: "all 40 steps" in " ".join(picture(app).split()))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, WatchScreen))
+        assert run.requests() == []
+        await pilot.press("S")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: run.requests() == ["stop-now"])
+
+
+@pytest.mark.parametrize(("key", "verb"), [("k", "checkpoint"), ("e", "evaluate")])
+async def test_checkpoint_and_evaluation_on_demand(tmp_path: Path, key: str, verb: str) -> None:
+    run = live_run(tmp_path / "run")
+    app = watching(run.path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press(key)
+        await until(pilot, lambda: run.requests() == [verb] and "asked for" in head(app))
+        run.take(verb)
+        writer = EventWriter(run.events)
+        writer.write("control", request=verb, outcome="refused: not now")
+        writer.close()
+        await until(pilot, lambda: "refused: not now" in head(app))
+
+
+async def test_a_request_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    shutil.rmtree(run.control)
+    run.control.write_text("in the way")
+    app = watching(run.path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await pilot.press("k")
+        await until(pilot, lambda: "could not be asked for" in head(app))
+
+
+async def test_nothing_can_be_asked_of_an_ended_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    app = watching(run.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        assert "stop" not in picture(app).splitlines()[-1] and "clone" in picture(app).splitlines()[-1]
+        await pilot.press("s", "S", "k", "e")
+        await pilot.pause()
+        assert isinstance(app.screen, WatchScreen) and run.requests() == []
+
+
+async def test_completed_tells_where_the_adapter_is_and_offers_a_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", name="good", config={"lora_r": 8})
+    app = watching(run.path)
+    cloned: list[dict[str, Any]] = []
+    monkeypatch.setattr(TunedeckApp, "open_launch", lambda self, values=None, title="": cloned.append(values))
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "✓ completed" in head(app) and str(run.path) in head(app))
+        assert "100%" in head(app)
+        await pilot.press("c")
+        await until(pilot, lambda: bool(cloned))
+        assert cloned[0]["lora_r"] == 8 and "output_dir" not in cloned[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_failed_shows_the_whole_reason_and_the_log(tmp_path: Path, size: tuple[int, int]) -> None:
+    reason = "out of GPU memory at step 38: lower batch_size or max_seq_length"
+    run = make_run(tmp_path / "run", steps=37, total=100, state="failed", reason=reason)
+    run.train_log.write_text("Traceback (most recent call last):\ntorch.OutOfMemoryError: CUDA out of memory.\n")
+    app = watching(run.path)
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "✗ failed" in head(app) and reason in head(app))
+        assert "CUDA out of memory" in picture(app)
+
+
+async def test_lost_says_that_nothing_is_known(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    status = run.read_status() or {}
+    status.update(pid=2**22 - 1, supervisor_pid=2**22 - 1, heartbeat=time.time() - 60)
+    write_json(run.status_json, status)
+    app = watching(run.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "? lost" in head(app) and "left no word" in head(app))
+        assert "ended after 40 steps" in head(app)
+
+
+async def test_stalled_is_said_with_the_silence(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=40, total=100, state="running", created=time.time() - 200)
+    app = watching(run.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "running (stalled)" in head(app) and "no sign for" in head(app))
+        assert "left –" in head(app)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_starting_shows_the_phase(tmp_path: Path, size: tuple[int, int]) -> None:
+    run = live_run(tmp_path / "run", steps=0, total=100, state="starting")
+    writer = EventWriter(run.events)
+    writer.write("phase", name="tokenising", done=3400, total=12000)
+    app = watching(run.path)
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "◌ starting" in head(app) and "tokenising the data 3,400 / 12,000" in head(app))
+        assert "no steps yet" in picture(app)
+        writer.write("phase", name="loading")
+        await until(pilot, lambda: "loading the model" in head(app))
+        writer.close()
+
+
+async def test_nan_is_shown_as_nan(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    append_step(run, 41, math.nan)
+    app = watching(run.path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "NaN" in values(app) and "not finite" in head(app))
+        assert "×" in picture(app)
+
+
+async def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
+    evil = "\x1b]52;c;aGk=\x07\x1b[2J[bold]x[/foo][@click=app.quit]y\u202e"
+    run = make_run(tmp_path / "run", steps=5, state="failed", name=evil, reason=evil, base_model=evil)
+    run.train_log.write_text(f"{evil}\n" + "".join(f"\r{i}%|#" for i in range(100)) + "\n\x9b31mend\n")
+    writer = EventWriter(run.events)
+    writer.write("notice", level="error", text=evil)
+    writer.close()
+    app = watching(run.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "[/foo]" in head(app) and "99%|#" in picture(app))
+        text = picture(app)
+        assert "98%|#" not in text
+        assert not any(
+            (ord(char) < 32 and char != "\n") or 0x7F <= ord(char) < 0xA0 or char == "\u202e" for char in text
+        )
+
+
+async def test_korean_keeps_every_line_in_place(tmp_path: Path) -> None:
+    from rich.cells import cell_len
+
+    run = make_run(
+        tmp_path / "실행", name="한국어 상담 모델 " * 6, reason="데이터 파일이 없습니다 " * 8, state="failed"
+    )
+    run.train_log.write_text("학습을 시작합니다. " * 30 + "\n")
+    app = watching(run.path)
+    async with app.run_test(size=(81, 24)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "한국어" in picture(app) and "학습을" in picture(app))
+        assert {cell_len(line) for line in picture(app).splitlines()} == {81}
+
+
+async def test_log_scrolls_and_follows(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    run.train_log.write_text("".join(f"line {i}\n" for i in range(100)))
+    app = watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        log = screen_of(app).query_one(LogTail)
+        await until(pilot, lambda: "line 99" in log.text)
+        await pilot.press("pageup", "pageup")
+        await until(pilot, lambda: "line 99" not in log.text and "lines below" in log.text)
+        top = log.text.splitlines()[1]
+        with run.train_log.open("a") as file:
+            file.write("line 100\n")
+        await until(pilot, lambda: len(log._log) == 101)
+        assert log.text.splitlines()[1] == top  # the reader keeps their place
+        await pilot.press("escape")
+        await until(pilot, lambda: "line 100" in log.text)
+        assert isinstance(app.screen, WatchScreen)
+
+
+async def test_a_directory_that_vanishes(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run")
+    app = watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        shutil.rmtree(run.path)
+        await until(pilot, lambda: "this directory is gone" in head(app))
+        assert screen_of(app).charts[0].model.series["loss"].buckets.count == 40  # what was seen stays
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", json.dumps({"config": [1], "state": {}}).encode()])
+async def test_damaged_records(tmp_path: Path, content: bytes) -> None:
+    run = make_run(tmp_path / "run")
+    run.run_json.write_bytes(content)
+    run.status_json.write_bytes(content)
+    app = watching(run.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "unknown" in head(app))
+        await pilot.press("c")
+        await until(pilot, lambda: "not known" in head(app) or "missing or damaged" in head(app))
+
+
+async def test_nothing_is_there(tmp_path: Path) -> None:
+    app = watching(tmp_path / "nowhere")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: "gone" in head(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, WatchScreen))
+
+
+async def test_a_resize_redraws(tmp_path: Path) -> None:
+    app = watching(make_run(tmp_path / "run").path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await pilot.resize_terminal(160, 50)
+        await until(pilot, lambda: "4 memory" in picture(app) and "2 learning rate" in picture(app))
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "4 memory" not in picture(app))
+        chart = screen.charts[0]
+        assert (chart.model.width, chart.model.height) == (chart.size.width, chart.size.height)
+
+
+async def test_first_picture_of_a_long_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=24_000, evals=20)
+    app = watching(run.path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, WatchScreen))
+        began = time.perf_counter()
+        chart = screen_of(app).charts[0]
+        await until(pilot, lambda: chart.model.lines and chart.model.has_points)
+        first = time.perf_counter() - began
+        await opened(pilot)
+        assert chart.model.series["loss"].buckets.count == 24_000
+        assert chart.model.x.column(24_000) > chart.model.x.columns * 0.8
+        # generous: two cores are shared; it is 0.1 s and 0.5 s alone
+        assert first < 1.0 and time.perf_counter() - began < 2.5
+
+
+async def test_nothing_is_repainted_when_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = watching(make_run(tmp_path / "run").path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        screen = await opened(pilot)
+        await pilot.pause(1.5)
+        painted: list[object] = []
+        monkeypatch.setattr(app, "_display", lambda screen, renderable: painted.append(renderable))
+        for _ in range(5):
+            screen._tick()
+            screen._flush()
+            await pilot.pause(0.1)
+        assert painted == []
