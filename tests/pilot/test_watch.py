@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -397,3 +399,31 @@ async def test_nothing_is_repainted_when_nothing_changes(tmp_path: Path, monkeyp
             screen._flush()
             await pilot.pause(0.1)
         assert painted == []
+
+
+async def test_the_path_goes_to_the_clipboard_only_on_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "run")
+    app = watching(run.path)
+    copied: list[str] = []
+    monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        assert copied == []
+        await pilot.press("y")
+        await until(pilot, lambda: copied == [str(run.path)] and "clipboard" in head(app))
+
+
+async def test_help_lists_every_key(tmp_path: Path) -> None:
+    app = watching(make_run(tmp_path / "run").path)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await opened(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Ask for an evaluation" in picture(app) and "Scroll back in the log" in picture(app))
+
+
+def test_the_screen_needs_no_heavy_library() -> None:
+    code = "import sys, tui.screens.watch; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {"torch", "transformers", "numpy", "pandas", "pyarrow", "datasets", "trl", "peft", "pydantic"}
