@@ -61,6 +61,7 @@ class Lines(Widget):
         height: auto;
         & > .lines--text { color: $foreground; }
         & > .lines--title { color: $foreground; text-style: bold; }
+        &:ansi > .lines--muted { text-style: dim; }
         & > .lines--value { color: $foreground; }
         & > .lines--muted { color: $text-muted; }
         & > .lines--accent { color: $accent; }

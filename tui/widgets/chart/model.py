@@ -278,7 +278,7 @@ class ChartModel:
 
     def _crowded(self, series: Series) -> bool:
         cells = {c // DOT_COLUMNS for c, hi in enumerate(series.columns.hi) if hi != -math.inf}
-        return len(cells) > 12 and len(cells) > (max(cells) - min(cells) + 1) / 3
+        return len(cells) > 12 and len(cells) > (max(cells) - min(cells) + 1) / 2
 
     def _compose(self, row: int, cell: int) -> tuple[str, str]:
         """The one character of a cell: edge marks over points over lines over clouds."""

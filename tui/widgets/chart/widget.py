@@ -41,7 +41,7 @@ class Chart(Widget):
         & > .chart--s7 { color: $foreground; }
         & > .chart--s8 { color: $text-muted; }
         & > .chart--cloud { color: $foreground 45%; }
-        &:ansi > .chart--cloud { color: $text-muted; }
+        &:ansi > .chart--cloud, &:ansi > .chart--muted, &:ansi > .chart--tick { text-style: dim; }
         & > .chart--point { color: $warning; text-style: bold; }
         & > .chart--title { color: $foreground; text-style: bold; }
         & > .chart--selected { color: $accent; text-style: bold; }
