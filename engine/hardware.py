@@ -93,7 +93,9 @@ def _read(nvml: Any, index: int) -> Gpu:
             return None
 
     name = nvml.nvmlDeviceGetName(handle)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    # Version 2 leaves out what the driver reserves for itself, as nvidia-smi does (512 MiB on an H100).
+    memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2))
+    memory = memory or nvml.nvmlDeviceGetMemoryInfo(handle)
     use = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
     processes = ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []

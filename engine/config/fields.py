@@ -135,4 +135,6 @@ def describe(name: str, info: FieldInfo) -> SettingInfo:
 
 
 def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+    if value is None:
+        return ""
+    return str(int(value)) if value == int(value) else f"{value:g}"

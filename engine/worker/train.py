@@ -97,10 +97,20 @@ class Training:
             peft_config=lora_config(config),
             callbacks=callbacks,
         )
+        self.say_what_was_cut(train, trainer.train_dataset, packed=recipe.packing)
         from transformers import PrinterCallback
 
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
         return trainer
+
+    def say_what_was_cut(self, given: Any, kept: Any, *, packed: bool) -> None:
+        """TRL drops rows that are cut off before their first trained token without a word."""
+        limit = self.config["max_seq_length"]
+        if len(kept) == 0:
+            raise ValueError(f"every row is cut off before the text that is learned: raise max_seq_length ({limit})")
+        if not packed and len(kept) < len(given):
+            text = f"{len(given) - len(kept)} of {len(given)} rows are cut off before the text that is learned and were left out"
+            self.recorder.notice(f"{text}: raise max_seq_length ({limit}) to keep them", "warning")
 
     def save(self, trainer: Any) -> None:
         """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""

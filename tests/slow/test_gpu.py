@@ -1,0 +1,132 @@
+"""On a machine with an NVIDIA GPU: precision, memory figures and out-of-memory are what the card says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import hardware, paths
+from engine.config import parse
+from engine.launchers import launch
+from engine.rundir import RunDir
+from tests.support import ended, read_events, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hardware.gpus(), reason="needs an NVIDIA GPU")]
+SAMPLE = paths.sample_data_dir()
+
+
+def start(output: Path, **values: object) -> RunDir:
+    settings = {"base_model": SAMPLE / "tiny-qwen2", "train_path": SAMPLE / "train.jsonl", "eval_path": SAMPLE / "eval.jsonl",
+                "output_dir": output, "max_seq_length": 256, "batch_size": 4, "gradient_accumulation_steps": 1, "lora_alpha": 32,
+                "learning_rate": 5e-4, "save_steps": 50, "eval_steps": 25, **values}  # fmt: skip
+    return launch(parse({name: str(value) for name, value in settings.items()}))
+
+
+@pytest.fixture(scope="module")
+def large_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of about 1.2 billion parameters behind the sample tokenizer."""
+    folder = tmp_path_factory.mktemp("large") / "model"
+    code = f"""
+import torch
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+tokenizer = AutoTokenizer.from_pretrained({str(SAMPLE / "tiny-qwen2")!r})
+config = Qwen2Config(vocab_size=2560, hidden_size=2048, intermediate_size=5632, num_hidden_layers=24, num_attention_heads=16,
+                     num_key_value_heads=8, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+with torch.device("cuda"):
+    model = Qwen2ForCausalLM(config).to(torch.bfloat16)
+print(model.num_parameters())
+model.save_pretrained({str(folder)!r})
+tokenizer.save_pretrained({str(folder)!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return folder
+
+
+def test_bf16_and_memory_figures(tmp_path: Path, large_model: Path) -> None:
+    run = start(tmp_path / "out", base_model=large_model, max_steps=120, eval_path="", eval_steps="", save_steps=1000)
+    wait_for(lambda: (run.read_status() or {}).get("step", 0) >= 20, 300)
+    pid = (run.read_status() or {})["pid"]
+    nvml = hardware.gpus()[0].memory_used / 2**20
+    smi = subprocess.run(["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"],
+                         capture_output=True, text=True, check=True).stdout  # fmt: skip
+    card = subprocess.run(["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"], capture_output=True, text=True,
+                          check=True).stdout  # fmt: skip
+    status = ended(run, 300)
+    assert status["state"] == "completed", status["reason"]
+    record = run.read_run() or {}
+    assert record["auto"]["dtype"]["value"] == "bfloat16"
+    steps = [e for e in read_events(run) if e["type"] == "step"]
+    assert len(steps) == 120
+    for step in steps:
+        assert 2e9 < step["gpu_memory_allocated"] <= step["gpu_memory_peak"] <= step["gpu_memory_reserved"] * 1.001
+    seen = [json.loads(line) for line in run.supervisor_events.read_text().splitlines() if '"hardware"' in line]
+    used = max(g["memory_used"] for e in seen for g in e["gpus"]) / 2**20
+    print("nvidia-smi MiB:", card.strip(), "apps:", smi.strip(), "pid", pid, "NVML then and at most MiB:", round(nvml), round(used),
+          "reserved MiB:", round(steps[-1]["gpu_memory_reserved"] / 2**20), "peak MiB:", round(steps[-1]["gpu_memory_peak"] / 2**20),
+          "step s:", sorted(e["step_seconds"] for e in steps)[60], "tokens/s:", steps[-1]["tokens_per_second"])  # fmt: skip
+    assert abs(nvml - float(card.split()[0])) / nvml < 0.02
+    assert all(
+        g["utilization"] is not None and g["temperature"] > 0 and g["power"] > 0 for e in seen for g in e["gpus"]
+    )
+
+
+def test_the_sample_run_learns(tmp_path: Path) -> None:
+    run = start(tmp_path / "out", num_train_epochs=1.5)
+    assert ended(run, 300)["state"] == "completed"
+    losses = [e["eval_loss"] for e in read_events(run) if e["type"] == "eval"]
+    print("eval losses", losses)
+    assert losses[-1] < losses[0] * 0.67
+
+
+def test_fp16_keeps_the_adapter_in_float32(tmp_path: Path) -> None:
+    from engine.checkpoints import safetensors_header
+
+    run = start(
+        tmp_path / "out", dtype="float16", max_steps=20, gradient_checkpointing="false", attn_implementation="eager"
+    )
+    status = ended(run, 300)
+    assert status["state"] == "completed", status["reason"]
+    header = safetensors_header(run.path / "adapter_model.safetensors") or {}
+    assert {v["dtype"] for k, v in header.items() if k != "__metadata__"} == {"F32"}
+    assert all(isinstance(e["loss"], float) for e in read_events(run) if e["type"] == "step")
+
+
+def test_padding_free_and_packing_on_the_card(tmp_path: Path) -> None:
+    for name, more in {"padding_free": {"padding_free": "true"}, "packing": {"packing": "true"}}.items():
+        run = start(tmp_path / name, max_steps=10, **more)
+        status = ended(run, 300)
+        assert status["state"] == "completed", (name, status["reason"])
+
+
+def test_out_of_gpu_memory_is_said_in_words(tmp_path: Path, large_model: Path) -> None:
+    # One long row repeated, so that a batch cannot fit on any card lent here.
+    row = {"messages": [{"role": "user", "content": "a word"}, {"role": "assistant", "content": "word " * 20000}]}
+    data = tmp_path / "long.jsonl"
+    data.write_text("\n".join([json.dumps(row)] * 130))
+    run = start(tmp_path / "out", base_model=large_model, train_path=data, eval_path="", eval_steps="", batch_size=64, max_seq_length=32768,
+                gradient_checkpointing="false", attn_implementation="eager", max_steps=3)  # fmt: skip
+    status = ended(run, 400)
+    print(status["reason"])
+    assert (
+        status["state"] == "failed"
+        and "out of GPU memory" in status["reason"]
+        and "batch_size (64)" in status["reason"]
+    )
+
+
+def test_a_killed_run_leaves_nothing_on_the_card(tmp_path: Path, large_model: Path) -> None:
+    before = hardware.gpus()[0].memory_used
+    run = start(tmp_path / "out", base_model=large_model, max_steps=5000, dataloader_num_workers=2)
+    status = wait_for(lambda: (s := run.read_status() or {}).get("step") and s, 300)
+    import os
+
+    os.kill(status["pid"], signal.SIGKILL)
+    assert ended(run)["state"] == "killed"
+    wait_for(lambda: hardware.gpus()[0].memory_used < before + 2**28, 20)
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
