@@ -54,25 +54,47 @@ RUNS = (
 
 # The rows of the Launch and Watch screens belong to their developers.
 LAUNCH: tuple[Key, ...] = (
-    Key("launch.back", "escape", "app.back", "back", "Back to the runs; the form keeps what you typed", display="esc"),
-    Key("launch.start", "f5,ctrl+r", "start", "start", "Check everything, then start the run", display="F5"),
-    Key("launch.edit", "enter,space", "edit", "edit", "Edit the setting, or take the next of its words", show=False,
-        display="⏎"),
-    Key("launch.step-up", "right", "step(1)", "step", "The next sensible value up", show=False, palette=False),
-    Key("launch.step-down", "left", "step(-1)", "step", "The next sensible value down", show=False, palette=False),
-    Key("launch.next", "tab", "next(1)", "next", "The next setting", show=False, palette=False),
-    Key("launch.previous", "shift+tab", "next(-1)", "previous", "The setting before", show=False, palette=False),
-    Key("launch.default", "delete,backspace", "default", "default", "Back to the default", show=False, display="del",
+    Key("launch.start", "f5,ctrl+r", "start", "start run", "Check everything, then start the run (also ^r)",
+        display="F5"),
+    # While a value is edited.
+    Key("launch.done", "enter", "done", "done", "End the edit", display="⏎", palette=False),
+    Key("launch.climb", "up,down", "climb", "next value", "The next sensible value up or down", display="↑↓",
         palette=False),
+    Key("launch.next", "tab", "next", "next field",
+        "Edit the next setting; a path is completed first (shift+tab: the one before)", palette=False),
+    Key("launch.take-back", "escape", "take_back", "cancel", "Take the edit back", display="esc", palette=False),
+    # While none is.
+    Key("launch.edit", "enter", "edit", "edit", "Edit the setting; typing edits it, too", display="⏎"),
+    Key("launch.step", "left,right", "step", "change", "The next sensible value or word", display="←→", palette=False),
     Key("launch.view", "f6,ctrl+t", "view", "more settings", "Basic settings, all settings, only what you changed",
         display="F6"),
     Key("launch.presets", "f2,ctrl+o", "presets", "presets", "Take over the settings of a preset", display="F2"),
-    Key("launch.find", "ctrl+f", "find", "find", "Go to a setting by its name or meaning", display="^f"),
+    Key("launch.find", "slash,ctrl+f", "find", "find", "Go to a setting by its name or meaning (^f while editing)",
+        display="/"),
     Key("launch.load", "f3", "load", "load", "Take over the settings of a YAML file", display="F3"),
     Key("launch.save", "f4", "save", "save", "Write the settings to a YAML file", display="F4"),
     Key("launch.command", "f7", "command", "command", "The same run from the command line", display="F7"),
-    Key("launch.clear", "f8", "clear", "empty", "All settings back to their defaults", show=False, display="F8"),
+    Key("launch.default", "delete,backspace", "default", "default", "The setting's default", show=False, display="del"),
+    Key("launch.clear", "f8", "clear", "defaults", "All settings back to their defaults", show=False, display="F8"),
+    Key("launch.undo", "f9", "undo", "undo", "Back to before the last preset, file or F8", show=False, display="F9"),
+    Key("launch.back", "escape", "back", "back", "Back to the runs; the form keeps what you typed", display="esc"),
+)  # fmt: skip
+
+# Dialogs of the form.
+COMMAND = (
+    Key("command.copy", "y", "copy", "copy", "Copy it to the terminal's clipboard", palette=False),
+    Key("command.close", "escape,q,enter,f7", "close", "back", "Go back", display="esc", palette=False),
 )
+SAVE = (
+    Key("save.all", "f6", "switch", "all or changed", "All settings, or only those that were changed", display="F6",
+        palette=False),
+    Key("save.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),
+)  # fmt: skip
+WARNINGS = (
+    Key("warnings.start", "f5,ctrl+r,enter", "start", "start all the same", "Start all the same", display="F5",
+        palette=False),
+    Key("warnings.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),
+)  # fmt: skip
 
 WATCH: tuple[Key, ...] = (
     Key("watch.back", "escape", "back", "runs", "Back to the runs; this one goes on", display="esc"),
@@ -108,7 +130,7 @@ CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close",
 
 TABLES: dict[str, tuple[Key, ...]] = {
     "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "ask": ASK,
-    "close": CLOSE,
+    "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
 }  # fmt: skip
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
 

@@ -3,47 +3,79 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 MAX_ENTRIES = 5000
+PATH_KINDS = ("path", "directory")
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """``text`` is the longer path (the same if nothing could be added); ``candidates`` are the names that fit."""
+    """``text`` is the longer path (the same if nothing could be added); ``candidates`` are the names that fit.
+
+    Candidates are given only if there are several; folders among them end with a slash. All of it is raw.
+    """
 
     text: str
     candidates: tuple[str, ...] = ()
 
-    def moved(self, before: str) -> bool:
-        """Whether anything was added."""
-        return self.text != before
-
 
 def complete(text: str, *, directories_only: bool = False) -> Completion:
-    """Complete the last part of a path; ``~`` is understood and stays as it was typed."""
-    head, _, part = text.rpartition("/")
-    folder = Path(head + "/" if "/" in text else ".").expanduser()
+    """Complete the last part of a path; ``~`` is understood and stays as it was typed.
+
+    Names are compared in composed form: files copied from a Mac have decomposed names, which nobody can type.
+    """
+    folder_text = text[: text.rfind("/") + 1]
+    part = _composed(text[len(folder_text) :])
+    names = _names(folder_text, part, directories_only)
+    if not names:
+        return Completion(text)
+    if len(names) == 1:
+        return Completion(folder_text + names[0])
+    composed = [_composed(name) for name in names]
+    common = _common(min(composed), max(composed))
+    longer = folder_text + common if len(common) > len(part) else text
+    return Completion(longer, tuple(names))
+
+
+def finished(text: str, kind: str) -> bool:
+    """Whether a path names what the field wants (a file, or a model's directory), so that Tab may move on."""
     try:
+        path = Path(text).expanduser()
+        return path.is_file() if kind == "path" else (path / "config.json").is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _names(folder_text: str, part: str, directories_only: bool) -> list[str]:
+    names = []
+    try:
+        folder = Path(folder_text or ".").expanduser()
         with os.scandir(folder) as entries:
-            names = []
             for number, entry in enumerate(entries):
                 if number >= MAX_ENTRIES:
                     break
-                if entry.name.startswith(part) and (part.startswith(".") or not entry.name.startswith(".")):
+                if _composed(entry.name).startswith(part) and (part.startswith(".") or not entry.name.startswith(".")):
                     is_folder = _is_folder(entry)
                     if is_folder or not directories_only:
                         names.append(entry.name + ("/" if is_folder else ""))
     except (OSError, ValueError, RuntimeError):
-        return Completion(text)
-    if not names:
-        return Completion(text)
-    names.sort()
-    common = os.path.commonprefix(names)  # noqa: RUF071 - letter by letter is what a completion wants
-    prefix = f"{head}/" if "/" in text else ""
-    longer = prefix + common if len(common) > len(part) else text
-    return Completion(longer, tuple(names) if len(names) > 1 else ())
+        return []
+    return sorted(names)
+
+
+def _common(first: str, last: str) -> str:
+    """The beginning that the first and last of sorted names, and so all between them, have in common."""
+    same = 0
+    while same < min(len(first), len(last)) and first[same] == last[same]:
+        same += 1
+    return first[:same]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -5,45 +5,51 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from tui.launch.complete import Completion, complete, finished
+from tui.launch.complete import PATH_KINDS, Completion, complete, finished
 from tui.launch.line import LineEditor
 
-PATH_KINDS = ("path", "directory")
 Part = tuple[str, Literal["field", "marked", "cursor"]]
 
 
 class Entry(LineEditor):
     """A text field's state. ``kind`` is a setting's kind; only ``path`` and ``directory`` complete.
 
-    ``candidates`` are names that fit (folders end with a slash) and ``chosen`` is the one in the field, -1 for none.
+    ``new`` paths need not exist. ``candidates`` are names that fit (folders end with a slash) and ``chosen`` is the one
+    in the field, -1 for none.
     """
 
-    def __init__(self, text: str = "", *, kind: str = "text", selected: bool = False) -> None:
+    def __init__(self, text: str = "", *, kind: str = "text", selected: bool = False, new: bool = False) -> None:
         super().__init__(text, selected=selected)
         self.kind = kind
+        self.new = new
         self.touched = False
         self.candidates: tuple[str, ...] = ()
         self.chosen = -1
 
     async def complete(self) -> bool:
-        """Complete as far as is certain, else show what fits; ``False`` if there is nothing to do.
+        """Complete as far as is certain, else show what fits, then choose from it; ``False`` if nothing is to be done.
 
         A field that nobody has typed in is left alone, so that Tab always gets through a form. Directories are read in
         a thread: a slow file system must not freeze the app.
         """
         if self.kind not in PATH_KINDS or not self.touched or not self.text.strip():
             return False
-        found, done = await asyncio.to_thread(_look, self.text, self.kind)
-        return self.take(found, done)
+        text = self.text
+        found, done = await asyncio.to_thread(_look, text, self.kind)
+        return self.take(found, done) if self.text == text else True
 
     def take(self, found: Completion, done: bool) -> bool:
         """Take in what completion found; ``False`` if that is nothing new."""
+        if self.chosen >= 0:
+            self.candidates, self.chosen = (), -1
         if found.text != self.text:
             self.set(found.text)
             self.candidates, self.chosen = found.candidates, -1
             return True
-        if done or len(found.candidates) < 2 or self.candidates:
+        if done or len(found.candidates) < 2:
             return False
+        if self.candidates:
+            return not self.new and self.choose(1)
         self.candidates, self.chosen = found.candidates, -1
         return True
 
@@ -51,11 +57,12 @@ class Entry(LineEditor):
         """Put the next or previous candidate into the field; ``False`` if none are shown."""
         if not self.candidates:
             return False
+        folder = self._folder
         if self.chosen < 0:
             self.chosen = 0 if by > 0 else len(self.candidates) - 1
         else:
             self.chosen = (self.chosen + by) % len(self.candidates)
-        super().set(self._folder + self.candidates[self.chosen])
+        super().set(folder + self.candidates[self.chosen])
         self.touched = True
         return True
 
@@ -85,6 +92,7 @@ class Entry(LineEditor):
         self.touched = True
         part = self.text.rpartition("/")[2]
         fitting = tuple(name for name in self.candidates if name.startswith(part))
+        # A chosen folder stands in the field with its slash: what is typed then goes on inside it.
         self.candidates = fitting if self.chosen < 0 and part else ()
         self.chosen = -1
 

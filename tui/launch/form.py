@@ -1,263 +1,261 @@
-"""The settings as a list of lines, one edited at a time in a field that lies over its value."""
+"""What keys and mouse do in the list of settings: moving, stepping, and editing a value in its line."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
-from engine.config import SettingInfo
-from engine.text import clean
-from tui import format as fmt
-from tui.glyphs import glyphs
-from tui.launch.model import FormModel
-from tui.widgets.lines import COLOURS, Line
+from engine.config import SettingInfo, settings
+from tui.launch import ladder
+from tui.launch.complete import PATH_KINDS
+from tui.launch.entry import Entry
+from tui.launch.model import FormModel, default_text
+from tui.launch.view import SettingsView
 
-NAME_WIDTH = 29
-VALUE_AT = NAME_WIDTH + 3
-Row = str | SettingInfo | None
-"""A group's heading, a setting, or an empty line between groups."""
+MOVES = {"up": -1, "down": 1}
+STEPS = {"left": -1, "right": 1}
 
 
-class SettingsList(ScrollView, can_focus=True):
-    """Shows the settings of a view; the cursor stands on a setting, never on a heading."""
+class SettingsList(SettingsView, can_focus=True):
+    """The settings under the keyboard.
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"settings--{name}" for name in (*COLOURS, "cursor")}
-    DEFAULT_CSS = """
-    SettingsList {
-        height: 1fr;
-        scrollbar-size-vertical: 1;
-        scrollbar-size-horizontal: 0;
-        & > .settings--text { color: $foreground; }
-        & > .settings--title { color: $foreground; text-style: bold; }
-        & > .settings--value { color: $foreground; }
-        & > .settings--muted { color: $text-muted; }
-        & > .settings--accent { color: $accent; }
-        & > .settings--success { color: $success; }
-        & > .settings--warning { color: $warning; }
-        & > .settings--error { color: $error; }
-        & > .settings--rule { color: $faint; }
-        & > .settings--key { color: $accent; text-style: bold; }
-        & > .settings--cursor { background: $row-cursor; }
-    }
+    Not editing: up and down move, left and right step, Enter or typing edits, Tab edits the next one. Editing: up and
+    down step a number, Tab completes a path or goes on, Enter ends the edit and Escape takes it back. While
+    :attr:`locked`, nothing changes.
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", show=False),
-        Binding("down", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "jump(0)", show=False),
-        Binding("end", "jump(-1)", show=False),
-    ]
 
-    class Moved(Message):
-        """The cursor stands on another setting."""
+    class Edited(Message):
+        """A value changed."""
 
-    class Typed(Message):
-        """A character was typed on a setting: its value is to be replaced."""
-
-        def __init__(self, character: str) -> None:
+        def __init__(self, name: str) -> None:
             super().__init__()
-            self.character = character
+            self.name = name
 
-    class Pressed(Message):
-        """A setting was clicked once more."""
+    class Settled(Message):
+        """An edit is over."""
 
     def __init__(self, model: FormModel) -> None:
-        super().__init__()
-        self.model = model
-        self.view = "basic"
-        self._rows: list[Row] = []
-        self._lines: list[Line] = []
-        self._cursor = 0
-        self._cache: dict[str, Style] = {}
+        super().__init__(model)
+        self.locked = False
+        self._before = ""
 
-    # -- what is shown -------------------------------------------------------------------------------------------------
+    # Moving.
 
-    @property
-    def current(self) -> SettingInfo | None:
-        """The setting under the cursor."""
-        row = self._rows[self._cursor] if self._cursor < len(self._rows) else None
-        return row if isinstance(row, SettingInfo) else None
+    def go(self, name: str, *, edit: bool = False) -> None:
+        """Put the focus on a setting, in the view of all settings if this one does not have it."""
+        self.end_edit()
+        if name not in self.names:
+            self.view = "all"
+            self.rebuild(name)
+        elif name != self._in_focus:
+            self._in_focus = name
+            self.renew()
+            self._show_cursor()
+            self.post_message(self.Moved())
+        if edit:
+            self.begin_edit()
 
-    @property
-    def names(self) -> list[str]:
-        """The settings in sight, in order."""
-        return [row.name for row in self._rows if isinstance(row, SettingInfo)]
+    def move(self, by: int) -> bool:
+        """So many settings down (or up); ``False`` at the ends."""
+        names = self.names
+        if not names:
+            return False
+        place = names.index(self._in_focus) if self._in_focus in names else 0
+        goal = max(0, min(len(names) - 1, place + by))
+        self.go(names[goal])
+        return goal != place
 
-    @property
-    def text(self) -> str:
-        """What is shown, without colours."""
-        return "\n".join("".join(text for text, _ in line) for line in self._lines)
-
-    def rebuild(self, keep: str | None = None) -> None:
-        """Lay out the rows of the view anew, the cursor on ``keep`` if it is there."""
-        keep = keep or (self.current.name if self.current else None)
-        rows: list[Row] = []
-        for group, infos in self.model.visible(self.view):
-            rows += [*([None] if rows else []), group, *infos]
-        self._rows = rows
-        places = [i for i, row in enumerate(rows) if isinstance(row, SettingInfo)]
-        self._cursor = next(
-            (i for i in places if isinstance(r := rows[i], SettingInfo) and r.name == keep), places[0] if places else 0
-        )
-        self.virtual_size = Size(self._width, len(rows))
-        self._lines = []
-        self.renew()
-        self.refresh()
-        self._show_cursor()
-        self.post_message(self.Moved())
-
-    def renew(self) -> None:
-        """Draw the lines that changed."""
-        old, self._lines = self._lines, [self._line(row) for row in self._rows]
-        for place, line in enumerate(self._lines):
-            if place >= len(old) or old[place] != line:
-                self._refresh_row(place)
-
-    def place_of_value(self) -> tuple[int, int, int]:
-        """Column, row (on the widget) and width of the value under the cursor."""
-        return VALUE_AT, self._cursor - self.scroll_offset.y, max(10, self._width - VALUE_AT)
-
-    @property
-    def _width(self) -> int:
-        return self.scrollable_content_region.width or self.size.width
-
-    def _line(self, row: Row) -> Line:
-        if row is None:
-            return []
-        if isinstance(row, str):
-            return [(" ", "text"), (row, "accent")]
-        model, room = self.model, max(8, self._width - VALUE_AT)
-        problem = model.problem(row.name)
-        mark = glyphs().cross if problem else glyphs().changed if model.is_changed(row.name) else " "
-        colour = "error" if problem else "accent"
-        text = clean(model.text(row.name), 4000)
-        cut = "start" if row.kind in ("path", "directory") else "end"
-        if problem is not None:
-            shown = fmt.shorten(text, max(6, min(cell_len(text), room // 2)), cut)
-            message = clean(problem.message, 300)
-            if problem.line:
-                message = f"line {problem.line}: {message}"
-            gap = 2 if shown else 0
-            message = fmt.shorten(message, max(4, room - cell_len(shown) - gap))
-            value: Line = [(shown, "value"), (" " * gap, "text"), (message, "error")]
-        elif not text:
-            value = [(glyphs().dash, "muted")]
-        else:
-            unit = f"{row.unit}" if row.unit and not text.startswith("auto") else ""
-            changed = "title" if model.is_changed(row.name) else "value"
-            value = [(fmt.shorten(text, max(4, room - cell_len(unit) - 1), cut) + " ", changed), (unit, "muted")]
-        return [(f" {mark} ", colour), (row.name.ljust(NAME_WIDTH), "muted"), *value]
-
-    # -- drawing -------------------------------------------------------------------------------------------------------
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the screen."""
-        place, width = y + self.scroll_offset.y, self.scrollable_content_region.width
-        if place >= len(self._lines):
-            return Strip.blank(width, self._style("text"))
-        over = self._style("cursor") if place == self._cursor else None
-        base = self._style("text") + over if over else self._style("text")
-        segments = [
-            Segment(text, self._style(c) + over if over else self._style(c)) for text, c in self._lines[place] if text
-        ]
-        return Strip(segments).adjust_cell_length(width, base)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Values are cut for the new width."""
-        self._lines = []
-        self.virtual_size = Size(self._width, len(self._rows))
-        self.renew()
-        self.refresh()
-        self._show_cursor()
-
-    def notify_style_update(self) -> None:
-        """The theme changed."""
-        self._cache = {}
-        super().notify_style_update()
-
-    def _style(self, name: str) -> Style:
-        style = self._cache.get(name)
-        if style is None:
-            style = self._cache[name] = self.get_component_rich_style(f"settings--{name}", partial=name == "cursor")
-        return style
-
-    def _refresh_row(self, place: int) -> None:
-        y = place - self.scroll_offset.y
-        if 0 <= y < self.size.height:
-            self.refresh(Region(0, y, self.size.width, 1))
-
-    # -- moving --------------------------------------------------------------------------------------------------------
-
-    def go(self, name: str) -> bool:
-        """Put the cursor on a setting; ``False`` if the view does not show it."""
-        for place, row in enumerate(self._rows):
-            if isinstance(row, SettingInfo) and row.name == name:
-                self._move_to(place)
-                return True
-        return False
-
-    def action_move(self, by: int) -> None:
-        """The next setting up or down."""
-        places = self._places()
-        if places:
-            index = places.index(self._cursor) if self._cursor in places else 0
-            self._move_to(places[max(0, min(len(places) - 1, index + by))])
-
-    def action_page(self, by: int) -> None:
-        """A page up or down."""
-        self.action_move(by * max(1, self.size.height - 3))
-
-    def action_jump(self, place: int) -> None:
-        """First or last."""
-        places = self._places()
-        if places:
-            self._move_to(places[place])
-
-    def on_click(self, event: events.Click) -> None:
-        """A click selects; on the selected one it edits."""
+    async def on_click(self, event: events.Click) -> None:
+        """A click selects; on the setting in focus it edits, or puts the cursor where it was clicked."""
         place = event.y + self.scroll_offset.y
-        if place < len(self._rows) and isinstance(self._rows[place], SettingInfo):
-            if place == self._cursor:
-                self.post_message(self.Pressed())
+        row = self._rows[place] if place < len(self._rows) else None
+        if self.locked or row is None:
+            return
+        if row.kind == "candidate" and self.entry is not None and row.place >= 0:
+            self.entry.chosen = row.place - 1
+            self._choose(1)
+        elif row.kind == "setting" and row.text != self._in_focus:
+            self.go(row.text)
+        elif row.kind == "setting" and self.entry is None:
+            if row.info is not None and ladder.words(row.info):
+                self.step(1)
             else:
-                self._move_to(place)
+                self.begin_edit()
 
-    def on_key(self, event: events.Key) -> None:
-        """A printable character begins an edit."""
-        if event.character and event.is_printable and event.character != " " and self.current is not None:
+    # Keys.
+
+    async def on_key(self, event: events.Key) -> None:
+        """Keys of the list or of the field; all others are the screen's."""
+        info = self.current
+        if self.locked:
+            if event.key not in ("escape", "ctrl+c", "f1"):
+                event.stop()
+            return
+        if info is not None and (await self._key_editing(event, info) if self.entry else self._key(event, info)):
             event.stop()
             event.prevent_default()
-            self.post_message(self.Typed(event.character))
 
     def on_paste(self, event: events.Paste) -> None:
-        """Pasted text replaces the value."""
-        if event.text.strip() and self.current is not None:
-            event.stop()
-            self.post_message(self.Typed(event.text.strip().splitlines()[0]))
-
-    def _places(self) -> list[int]:
-        return [place for place, row in enumerate(self._rows) if isinstance(row, SettingInfo)]
-
-    def _move_to(self, place: int) -> None:
-        if place == self._cursor:
+        """Pasted text goes into the field, or replaces the value."""
+        info = self.current
+        if info is None or self.locked or ladder.words(info) or not event.text.strip():
             return
-        before, self._cursor = self._cursor, place
-        self._refresh_row(before)
-        self._refresh_row(place)
-        self._show_cursor()
+        event.stop()
+        if self.entry is None:
+            self.begin_edit()
+        self._type(event.text.strip())
+
+    def _key(self, event: events.Key, info: SettingInfo) -> bool:
+        key = event.key
+        if key in MOVES:
+            self.move(MOVES[key])
+        elif key in STEPS:
+            self.step(STEPS[key])
+        elif key in ("pageup", "pagedown"):
+            self.move((1 if key == "pagedown" else -1) * max(1, self.size.height - 4))
+        elif key in ("home", "end"):
+            self.move(len(settings()) * (1 if key == "end" else -1))
+        elif key in ("tab", "shift+tab"):
+            if self.move(1 if key == "tab" else -1):
+                self.begin_edit()
+        elif key == "space" and ladder.words(info):
+            self.step(1)
+        elif key in ("enter", "space"):
+            self.begin_edit()
+        elif key in ("delete", "backspace"):
+            self.change(default_text(info))
+            self.post_message(self.Settled())
+        else:
+            return self._begin_typing(event, info)
+        return True
+
+    def _begin_typing(self, event: events.Key, info: SettingInfo) -> bool:
+        character = event.character
+        # A slash looks for a setting, except where it is the beginning of a path; a question mark asks for help.
+        if (
+            not character
+            or not event.is_printable
+            or character == "?"
+            or (character == "/" and info.kind not in PATH_KINDS)
+        ):
+            return False
+        if ladder.words(info):
+            self._pick(info, character)
+        else:
+            self.begin_edit()
+            self._type(character)
+        return True
+
+    async def _key_editing(self, event: events.Key, info: SettingInfo) -> bool:
+        entry, key = self.entry, event.key
+        assert entry is not None
+        words = ladder.words(info)
+        if key == "escape":
+            self._cancel()
+        elif key == "enter":
+            self.end_edit()
+        elif key == "tab" and await self._complete(entry):
+            pass
+        elif key in ("tab", "shift+tab"):
+            self.end_edit()
+            if self.move(1 if key == "tab" else -1):
+                self.begin_edit()
+        elif key in MOVES:
+            self._key_up_down(MOVES[key], info)
+        elif words:
+            return self._key_word(event, info)
+        elif entry.press(key):
+            self.change(entry.text)
+        elif event.character and event.is_printable:
+            self._type(event.character)
+        else:
+            return False
+        return True
+
+    def _key_up_down(self, by: int, info: SettingInfo) -> None:
+        """Up is more for numbers; in a list of words or candidates it is the one above; texts have nothing to step."""
+        if self.entry is not None and self.entry.candidates:
+            self._choose(by)
+        elif ladder.rounds(info):
+            self.step(by)
+        elif info.ladder:
+            self.step(-by)
+        else:
+            self.end_edit()
+            self.move(by)
+
+    def _key_word(self, event: events.Key, info: SettingInfo) -> bool:
+        if event.key in STEPS or event.key == "space":
+            self.step(STEPS.get(event.key, 1))
+        elif event.character and event.is_printable:
+            self._pick(info, event.character)
+        else:
+            return False
+        return True
+
+    # Editing.
+
+    def begin_edit(self) -> None:
+        """Edit the setting in focus, its value marked."""
+        info = self.current
+        if info is None or self.entry is not None or self.locked:
+            return
+        self._before = self.model.text(info.name)
+        self.entry = Entry(self._before, kind=info.kind, selected=True, new=info.name == "output_dir")
+        self.renew()
         self.post_message(self.Moved())
 
-    def _show_cursor(self) -> None:
-        # The heading above the first setting of a group comes into sight with it.
-        above = 1 if self._cursor and isinstance(self._rows[self._cursor - 1], str) else 0
-        self.scroll_to_region(Region(0, self._cursor - above, 1, 1 + above), animate=False, force=True, immediate=True)
+    def end_edit(self) -> None:
+        """Keep what was typed."""
+        if self.entry is not None:
+            self.entry = None
+            self.renew()
+            self.post_message(self.Settled())
+
+    def step(self, by: int) -> None:
+        """The next rung or word."""
+        info = self.current
+        stepped = ladder.step(info, self.model.text(info.name), by) if info is not None else None
+        if stepped is not None:
+            if self.entry is not None:
+                self.entry.set(stepped, selected=True)
+            self.change(stepped)
+
+    def _cancel(self) -> None:
+        self.entry = None
+        self.change(self._before)
+        self.post_message(self.Settled())
+
+    def _type(self, text: str) -> None:
+        if self.entry is not None:
+            self.entry.insert(text)
+            self.change(self.entry.text)
+
+    def _pick(self, info: SettingInfo, character: str) -> None:
+        """The next word that begins with a letter."""
+        words = ladder.words(info)
+        now = self.model.text(info.name)
+        place = words.index(now) if now in words else -1
+        after = words[place + 1 :] + words[: place + 1]
+        found = next((word for word in after if word.lower().startswith(character.lower())), None)
+        if found is not None:
+            self.change(found)
+
+    async def _complete(self, entry: Entry) -> bool:
+        if not await entry.complete():
+            return False
+        if self.entry is entry:
+            self.change(entry.text)
+            self._show_cursor()
+        return True
+
+    def _choose(self, by: int) -> None:
+        if self.entry is not None and self.entry.choose(by):
+            self.change(self.entry.text)
+            self._show_cursor()
+
+    def change(self, text: str) -> None:
+        """A new value of the setting in focus."""
+        self.model.set(self._in_focus, text)
+        self.renew()
+        self.post_message(self.Edited(self._in_focus))

@@ -1,95 +1,169 @@
-"""The form without a screen: raw values, what is wrong with them, and what changes when a key is pressed."""
+"""The form without a screen: texts as they were typed or loaded, what is wrong with them, and what they come to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from engine.config import AUTO, GROUPS, RunConfig, SettingInfo, check, settings
+from pydantic import ValidationError
+
+from engine.config import GROUPS, RunConfig, SettingInfo, check, settings, yaml_file
 from engine.config.flags import command_line, format_value
+from engine.data import DataReport
 from engine.errors import Problem
 from engine.preflight import Plan, plan, propose_output_dir
+from tui.launch import ladder
 
 VIEWS = ("basic", "all", "changed")
 # Only a deliberate word lets a model's own code run.
-CONSENT = ("trust_remote_code", "trust")
+TRUST, TRUST_WORD = "trust_remote_code", "trust"
+# Settings without which steps and samples cannot be counted.
+COUNTED = ("batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps", "warmup_ratio", "save_steps",
+           "eval_steps", "eval_fraction", "gpus")  # fmt: skip
+
+
+class Draft(NamedTuple):
+    """What somebody has filled in, to be taken up again later."""
+
+    texts: dict[str, str]
+    own_output: bool
+    trusted: str | None
 
 
 class FormModel:
-    """Values as they were typed or loaded; checked after every change."""
+    """The texts of all settings, checked after every change.
+
+    ``problems`` holds one problem for each wrong setting, ``config`` the valid configuration or ``None``;
+    ``file_problems``, ``train`` and ``eval`` are what :mod:`tui.launch.probe` found behind the paths.
+    """
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        self.values: dict[str, Any] = {name: info.default for name, info in settings().items()}
-        self.unknown: dict[str, Any] = {}
-        self._own_output = False
-        # What was found out about the files behind the values, by setting; see tui.launch.probe.
+        self.texts = {name: default_text(info) for name, info in settings().items()}
+        self.unknown: list[str] = []
+        self.asks_consent = False
         self.file_problems: dict[str, Problem] = {}
-        self.rows: int | None = None
-        self.eval_rows: int | None = None
+        self.train: DataReport | None = None
+        self.eval: DataReport | None = None
         self.config: RunConfig | None = None
         self.problems: dict[str, Problem] = {}
+        self._own_output = False
+        self._trusted: str | None = None
+        self._undo: Draft | None = None
         self.load(values or {})
+        self._undo = None
 
-    # -- values --------------------------------------------------------------------------------------------------------
-
-    def load(self, values: Mapping[str, Any]) -> None:
-        """Take raw values over the present ones; names that are no settings are kept aside as :attr:`unknown`."""
-        for name, value in values.items():
-            if name in settings():
-                self.values[name] = value
-                self._own_output |= name == "output_dir" and bool(value)
-            else:
-                self.unknown[name] = value
-        self._follow_model()
-        self.review()
-
-    def set(self, name: str, value: Any) -> None:
-        """Change one value; an emptied optional or required one is unset."""
-        if isinstance(value, str) and not value.strip() and (settings()[name].optional or settings()[name].required):
-            value = None
-        self.values[name] = value
-        if name == "output_dir":
-            self._own_output = value is not None
-        if name in ("base_model", "output_dir"):
-            self._follow_model()
-        self.review()
-
-    def reset(self, name: str) -> None:
-        """Back to the default."""
-        self.set(name, settings()[name].default)
+    # Values.
 
     def text(self, name: str) -> str:
-        """The value as one would type it; empty if unset."""
-        value = self.values[name]
-        return "" if value is None else format_value(value)
+        """The value as it was typed; empty if unset. Not cleaned."""
+        return self.texts[name]
+
+    def set(self, name: str, text: str) -> None:
+        """Change one value. Trust in a model's code is only asked for here, see :meth:`grant`."""
+        if name == TRUST and _is_true(text) and not _is_true(self.texts[TRUST]):
+            self.asks_consent = True
+            return
+        self.texts[name] = text
+        if name == "output_dir":
+            self._own_output = bool(text.strip())
+        self.review()
+
+    def settle(self) -> bool:
+        """An edit is over: propose an output directory for the model; whether trust in another model's code ended."""
+        if not self._own_output:
+            self.texts["output_dir"] = _proposal(self.texts["base_model"])
+        ended = _is_true(self.texts[TRUST]) and self.texts["base_model"].strip() != self._trusted
+        if ended:
+            self.texts[TRUST] = "false"
+        self.review()
+        return ended
+
+    def grant(self) -> None:
+        """The person consents to this model's code."""
+        self.texts[TRUST], self._trusted = "true", self.texts["base_model"].strip()
+        self.asks_consent = False
+        self.review()
+
+    def load(self, values: Mapping[str, Any]) -> None:
+        """Take raw values over the present ones; names that are no settings go to :attr:`unknown`."""
+        self._undo = self.draft
+        known = {name: value for name, value in values.items() if name in settings()}
+        self.unknown = [str(name) for name in values if name not in known]
+        for name, value in known.items():
+            text = "" if value is None else format_value(value)
+            if name == TRUST and _is_true(text):
+                self.asks_consent = not _is_true(self.texts[TRUST])
+                continue
+            self.texts[name] = text
+            if name == "output_dir":
+                self._own_output = bool(text.strip())
+        self.settle()
+
+    def clear(self) -> None:
+        """All settings back to their defaults."""
+        self._undo = self.draft
+        self.texts = {name: default_text(info) for name, info in settings().items()}
+        self._own_output, self._trusted, self.unknown = False, None, []
+        self.settle()
+
+    def undo(self) -> bool:
+        """Back to before the last preset, file or clearing (and forth again); ``False`` if there was none."""
+        if self._undo is None:
+            return False
+        now = self.draft
+        self.restore(self._undo)
+        self._undo = now
+        return True
+
+    @property
+    def draft(self) -> Draft:
+        """The present state."""
+        return Draft(dict(self.texts), self._own_output, self._trusted)
+
+    def restore(self, draft: Draft) -> None:
+        """Take up an earlier state; a proposed output directory is proposed anew."""
+        self.texts, self._own_output, self._trusted = dict(draft.texts), draft.own_output, draft.trusted
+        self.asks_consent = False
+        self.settle()
+
+    def resume(self, draft: Draft) -> None:
+        """Take up what was left unfinished; :meth:`undo` goes back to how the form began."""
+        begun = self.draft
+        self.restore(draft)
+        self._undo = begun
 
     def is_changed(self, name: str) -> bool:
         """Whether a value differs from its default; a proposed output directory does not count."""
         if name == "output_dir":
             return self._own_output
-        default = settings()[name].default
-        return self.text(name) != ("" if default is None else format_value(default))
+        info = settings()[name]
+        return not ladder.same(info, self.texts[name], default_text(info))
 
-    def _follow_model(self) -> None:
-        """Propose an output directory named after the model until the person gives one."""
-        if not self._own_output:
-            model = self.text("base_model")
-            try:
-                self.values["output_dir"] = str(propose_output_dir(model)) if model.strip() else None
-            except (OSError, ValueError):
-                self.values["output_dir"] = None
+    @property
+    def changed(self) -> list[str]:
+        """Names of the changed settings, in the form's order."""
+        return [name for name in settings() if self.is_changed(name)]
 
-    # -- checks --------------------------------------------------------------------------------------------------------
+    @property
+    def proposes_output(self) -> bool:
+        """Whether the output directory follows the model."""
+        return not self._own_output
+
+    # Checks.
 
     def review(self) -> None:
-        """Check all values; afterwards :attr:`problems` has one problem a setting and :attr:`config` is valid or None."""
-        given = {name: value for name, value in self.values.items() if value is not None or settings()[name].required}
-        self.config, found = check({name: value for name, value in given.items() if value is not None})
+        """Check all texts."""
+        self.config, found = check(self._given())
         self.problems = {}
         for problem in found:
             if problem.setting is not None:
                 self.problems.setdefault(problem.setting, problem)
+
+    def _given(self) -> dict[str, str]:
+        infos = settings()
+        return {
+            n: text for n, text in self.texts.items() if text.strip() or not (infos[n].optional or infos[n].required)
+        }
 
     def problem(self, name: str) -> Problem | None:
         """What is wrong with a setting: its value, or the file behind it."""
@@ -100,88 +174,81 @@ class FormModel:
         """Names of the settings that keep the run from starting, in the form's order."""
         return [name for name in settings() if self.problem(name) is not None]
 
+    # What it comes to.
+
+    @property
+    def gpu_count(self) -> int:
+        """How many GPUs are named; ``auto`` takes one."""
+        names = [part for part in self.texts["gpus"].split(",") if part.strip()]
+        return max(1, len(names))
+
     @property
     def plan(self) -> Plan | None:
-        """Steps and samples, as far as the data are known."""
-        if self.config is None or self.rows is None:
+        """Steps and samples, as far as the settings that count are right and the data are known."""
+        if self.train is None or any(name in self.problems for name in COUNTED):
             return None
-        gpus = len(self.config.gpus) if isinstance(self.config.gpus, list) else 1
-        return plan(self.config, self.rows, self.eval_rows or 0, gpus)
+        config = self.config or self._counted_config()
+        if config is None:
+            return None
+        rows = self.train.rows - (0 if config.assistant_only_loss is False else self.train.unanswered)
+        return plan(config, rows, self.eval.rows if self.eval is not None else 0, self.gpu_count)
+
+    def _counted_config(self) -> RunConfig | None:
+        """A configuration that is right in all that counts, while others are still wrong."""
+        values = {name: text for name, text in self._given().items() if name not in self.problems}
+        for name in ("train_path", "output_dir"):
+            values.setdefault(name, "unknown")
+        try:
+            return RunConfig.model_validate(values)
+        except ValidationError:
+            return None
 
     @property
     def command(self) -> str | None:
         """The exact command line, once the values are valid."""
         return None if self.config is None else command_line(self.config)
 
-    # -- stepping ------------------------------------------------------------------------------------------------------
+    def yaml(self, *, only_changed: bool = False) -> str:
+        """The settings as YAML; while some are wrong, the changed ones as they were typed."""
+        if self.config is not None:
+            return yaml_file.dumps(self.config, only_changed=only_changed, header="Settings of a tunedeck run")
+        import yaml
 
-    def stepped(self, name: str, direction: int, current: str | None = None) -> str | None:
-        """The next text up (1) or down (-1): a rung of the ladder, or the next word; ``None`` if there is none.
+        typed = {name: self.texts[name] for name in self.changed}
+        return yaml.safe_dump(typed, sort_keys=False, allow_unicode=True, width=110)
 
-        A number between rungs goes to the next rung in that direction. ``current`` is a text being edited.
-        """
-        info = settings()[name]
-        text = self.text(name) if current is None else current
-        words = cycle_words(info)
-        if words:
-            place = words.index(text) if text in words else -1
-            return words[(place + direction) % len(words)] if place >= 0 else words[0]
-        if info.suggestions and info.kind == "list":
-            options = list(info.suggestions)
-            place = options.index(text) if text in options else -1
-            return options[(place + direction) % len(options)]
-        return _rung(info, text, direction)
+    # Views.
 
     def visible(self, view: str) -> Iterator[tuple[str, list[SettingInfo]]]:
-        """Groups with the settings that a view shows; wrong ones are always shown."""
+        """Groups with the settings that a view shows; what is wrong is always shown."""
         for group in GROUPS:
             shown = [info for info in settings().values() if info.group == group and self._shows(info, view)]
             if shown:
                 yield group, shown
 
     def _shows(self, info: SettingInfo, view: str) -> bool:
-        if view == "all" or self.problem(info.name) is not None:
+        if view == "all" or self.problem(info.name) is not None or self.is_changed(info.name):
             return True
-        if view == "changed":
-            return self.is_changed(info.name) or info.required
-        return info.basic or self.is_changed(info.name)
+        return info.basic if view == "basic" else info.required
 
 
-def cycle_words(info: SettingInfo) -> list[str]:
-    """The words a setting goes through, empty if it takes anything else."""
-    if info.kind == "choice":
-        return list(info.choices)
-    if info.kind == "flag":
-        return [*([AUTO] if info.allows_auto else []), "true", "false"]
-    return []
+def default_text(info: SettingInfo) -> str:
+    """A setting's default as one would type it."""
+    return "" if info.default is None else format_value(info.default)
 
 
-def _rung(info: SettingInfo, text: str, direction: int) -> str | None:
-    if not info.ladder:
-        return None
-    rungs = sorted(info.ladder)
+def empty_means(info: SettingInfo) -> str:
+    """What leaving a setting empty comes to, in the words of its help; empty if it does not say."""
+    _, found, rest = info.help.partition("empty: ")
+    return rest.rstrip(".") if found else ""
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in ("true", "yes", "on", "1")
+
+
+def _proposal(model: str) -> str:
     try:
-        value = float(text)
-    except ValueError:
-        return format_value(_typed(info, rungs[0] if direction > 0 else rungs[-1]))
-    margin = 1e-9 * max(1e-12, abs(value))
-    if direction > 0:
-        beyond = next((rung for rung in rungs if rung > value + margin), None)
-    else:
-        beyond = next((rung for rung in reversed(rungs) if rung < value - margin), None)
-    return None if beyond is None else format_value(_typed(info, beyond))
-
-
-def _typed(info: SettingInfo, rung: float) -> float | int:
-    return int(rung) if info.kind == "integer" else rung
-
-
-def values_to_keep(model: FormModel) -> dict[str, Any]:
-    """What to fill in when the form is opened again: everything but a proposed directory."""
-    kept = {name: value for name, value in model.values.items() if model.is_changed(name)}
-    return kept
-
-
-def local_path(text: str) -> Path:
-    """The file a path field means."""
-    return Path(text).expanduser()
+        return str(propose_output_dir(model.strip())) if model.strip() else ""
+    except (OSError, ValueError):
+        return ""

@@ -14,7 +14,7 @@ from engine.preflight import is_local_model
 from engine.rundir import refuse_foreign_work
 
 # Typing goes on for a moment after the last key: do not read every half-typed path.
-SETTLE_SECONDS = 0.3
+SETTLE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,17 @@ class Asked:
     train_path: str
     eval_path: str
     output_dir: str
+    target_modules: str = "all-linear"
 
 
 @dataclass(slots=True)
 class Found:
-    """What there is: problems by setting, and the number of usable rows."""
+    """What there is: problems by setting, and what sound data files hold."""
 
     asked: Asked
     problems: dict[str, Problem] = field(default_factory=dict)
-    rows: int | None = None
-    eval_rows: int | None = None
+    train: DataReport | None = None
+    eval: DataReport | None = None
 
 
 class Probe:
@@ -65,43 +66,65 @@ class Probe:
         while not self._stopped:
             self._wake.wait()
             self._wake.clear()
-            if self._wake.wait(SETTLE_SECONDS) or self._asked is None:
-                continue  # another key was pressed
-            found = self.look(self._asked)
-            if found.asked == self._asked and not self._stopped:
+            while self._wake.wait(SETTLE_SECONDS) and not self._stopped:
+                self._wake.clear()  # another key was pressed
+            asked = self._asked
+            if asked is None or self._stopped:
+                continue
+            found = self.look(asked)
+            if asked == self._asked and not self._stopped:
                 self._deliver(found)
 
     def look(self, asked: Asked) -> Found:
-        """Look at everything once."""
+        """Look at everything once. A path that the system cannot even take is a problem, not an error."""
         found = Found(asked)
-        if asked.base_model.strip() and is_local_model(asked.base_model):
-            errors, _ = check_model_directory(Path(asked.base_model).expanduser(), "all-linear")
-            if errors:
-                found.problems["base_model"] = errors[0]
-        for setting, text in (("train_path", asked.train_path), ("eval_path", asked.eval_path)):
+        for name, look in (("base_model", self._model), ("train_path", self._data), ("eval_path", self._data),
+                           ("output_dir", self._output)):  # fmt: skip
+            text = getattr(asked, name)
             if not text.strip():
                 continue
-            report = self._report(Path(text).expanduser(), setting)
-            if report.errors:
-                found.problems[setting] = _first(report)
-            elif setting == "train_path":
-                found.rows = report.rows
-            else:
-                found.eval_rows = report.rows
-        if asked.output_dir.strip():
             try:
-                refuse_foreign_work(Path(asked.output_dir).expanduser().absolute())
-            except (RunInUseError, OSError) as error:
-                if isinstance(error, RunInUseError):
-                    found.problems["output_dir"] = error.problems[0]
+                look(found, name, text)
+            except (OSError, ValueError, RuntimeError) as error:
+                reason = getattr(error, "strerror", None) or "no possible path"
+                found.problems[name] = Problem("bad-path", f"cannot be read: {reason}", "Check the path", setting=name)
         return found
+
+    def _model(self, found: Found, name: str, text: str) -> None:
+        if not is_local_model(text):
+            return
+        targets = [part.strip() for part in found.asked.target_modules.split(",") if part.strip()]
+        errors, _ = check_model_directory(
+            Path(text).expanduser(), "all-linear" if targets == ["all-linear"] else targets
+        )
+        for problem in errors:
+            found.problems.setdefault(problem.setting or name, problem)
+
+    def _data(self, found: Found, name: str, text: str) -> None:
+        report = self._report(Path(text).expanduser(), name)
+        if report.errors:
+            found.problems[name] = _first(report)
+        elif name == "train_path":
+            found.train = report
+        else:
+            found.eval = report
+
+    def _output(self, found: Found, name: str, text: str) -> None:
+        path = Path(text).expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            found.problems[name] = Problem("bad-output", "is a file", "Choose a directory", setting=name)
+            return
+        try:
+            refuse_foreign_work(path)
+        except RunInUseError as error:
+            found.problems[name] = error.problems[0]
 
     def _report(self, path: Path, setting: str) -> DataReport:
         try:
             info = path.stat()
-            key = (str(path), info.st_ino, info.st_size, info.st_mtime_ns)
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return check_file(path, setting=setting)
+        key = (str(path), info.st_ino, info.st_size, info.st_mtime_ns)
         if key not in self._reports:
             self._reports[key] = check_file(path, setting=setting)
         return self._reports[key]
@@ -111,5 +134,5 @@ def _first(report: DataReport) -> Problem:
     problem = report.errors[0]
     if report.error_count <= 1:
         return problem
-    where = f"line {problem.line} {problem.message}" if problem.line else problem.message
-    return Problem(problem.kind, f"{report.error_count} rows cannot be used; {where}", problem.hint, file=problem.file)
+    message = f"{problem.message}; {report.error_count} rows cannot be used"
+    return Problem(problem.kind, message, problem.hint, problem.setting, problem.file, problem.line)

@@ -1,119 +1,211 @@
-"""What stands beside the form: help for the setting in focus, and what the settings mean together."""
+"""What stands beside the form: help for the setting in focus, what the settings come to, and what is left to do."""
 
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from engine.config import SettingInfo, settings
-from engine.config.flags import format_value
+from engine.config import SettingInfo
+from engine.errors import Problem
 from engine.text import clean
 from tui import format as fmt
 from tui.glyphs import glyphs
-from tui.launch.model import FormModel
-from tui.widgets.lines import Line
+from tui.launch import ladder
+from tui.launch.complete import PATH_KINDS
+from tui.launch.model import FormModel, default_text
+from tui.launch.rows import explain
+from tui.widgets.lines import Line, length
 
-LABEL = 10
+LABEL = 9
+NUMBER_AT = 19
 
 
-def help_lines(model: FormModel, info: SettingInfo, width: int) -> list[Line]:
-    """Name, plain words, range and default of a setting, and what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What the form is doing: ``busy`` says it in words, ``reading`` that files are being looked at."""
+
+    busy: str = ""
+    reading: bool = False
+    title: str = ""
+
+
+def pane(model: FormModel, info: SettingInfo | None, width: int, height: int, now: Now) -> list[Line]:
+    """The whole side pane; what is left to do stands last."""
+    lines = _help(model, info, width) if info is not None else []
+    # The numbers below keep their place while the focus goes from one setting to the next.
+    lines += [[]] * (9 - len(lines))
+    lines += [[], _rule(width), [], *_numbers(model, width, now)]
+    verdict = [[], _rule(width), [], *_verdict(model, width, now)]
+    lines = [*lines[: max(0, height - len(verdict))], *verdict]
+    todo = _to_do(model, width, height - len(lines) - 1)
+    return [*lines, [], *todo] if todo else lines
+
+
+def foot(model: FormModel, info: SettingInfo | None, width: int, now: Now) -> list[Line]:
+    """Six lines that say the same in a small terminal."""
+    about: list[Line] = []
+    if info is not None:
+        problem = model.problem(info.name)
+        if problem is not None and problem.kind != "missing-setting":
+            about = [[(fmt.shorten(info.help, width), "muted")], [(fmt.shorten(_in_full(problem), width), "error")]]
+        else:
+            about = [[(part, "muted")] for part in _wrap(f"{info.help} {_in_brief(info)}", width)][:2]
+    about += [[]] * (2 - len(about))
+    return [_rule(width), *about, *_sentences(model, width, now), _verdict(model, width, now)[0]]
+
+
+def _help(model: FormModel, info: SettingInfo, width: int) -> list[Line]:
     lines: list[Line] = [[(info.name, "title")]]
     lines += [[(text, "text")] for text in _wrap(info.help, width)]
-    facts = []
-    if info.range_text:
-        facts.append(("values", f"{info.range_text} {info.unit}".rstrip()))
-    elif info.unit:
-        facts.append(("unit", info.unit))
-    if info.suggestions:
-        facts.append(("such as", "  ".join(info.suggestions[:3])))
-    default = "" if info.default is None else format_value(info.default)
-    facts.append(("default", "required" if info.required else default or "empty"))
-    for label, text in facts:
+    lines.append([])
+    for label, text in _facts(info):
         for number, part in enumerate(_wrap(text, width - LABEL)):
             lines.append([((label if not number else "").ljust(LABEL), "muted"), (part, "text")])
+    if info.ladder:
+        lines.append([("Steps".ljust(LABEL), "muted"), *_rungs(model, info, width - LABEL)])
     problem = model.problem(info.name)
-    if problem is not None:
-        text = clean(f"{problem.message}. {problem.hint}" if problem.hint else problem.message, 400)
-        where = f"line {problem.line}: " if problem.line else ""
-        lines += [[(part, "error")] for part in _wrap(where + text, width)]
+    if problem is not None and problem.kind != "missing-setting":
+        parts = _wrap(_in_full(problem), width - 2)
+        lines += [[(f"{' ' if n else glyphs().cross} {part}", "error")] for n, part in enumerate(parts)]
     return lines
 
 
-def consequence_lines(model: FormModel, *, checking: bool) -> list[Line]:
-    """What the settings come to: samples, steps, saves."""
-    return [
-        [(label.ljust(LABEL), "muted"), (text, colour)]
-        for label, text, colour in consequences(model, checking=checking)
+def _in_full(problem: Problem) -> str:
+    return f"{explain(problem)}. {clean(problem.hint, 300)}" if problem.hint else explain(problem)
+
+
+def _facts(info: SettingInfo) -> list[tuple[str, str]]:
+    facts = []
+    if info.range_text:
+        facts.append(("Values", f"{info.range_text} {info.unit}".rstrip()))
+    elif info.kind in PATH_KINDS:
+        facts.append(("Values", "a path; tab completes it"))
+    if info.suggestions:
+        facts.append(("Such as", ", ".join(info.suggestions[:2])))
+    facts.append(("Default", "none, it is required" if info.required else default_text(info) or "empty"))
+    return facts
+
+
+def _in_brief(info: SettingInfo) -> str:
+    plain_flag = info.kind == "flag" and not info.allows_auto
+    parts = [f"{info.range_text} {info.unit}".rstrip() if info.range_text and not plain_flag else ""]
+    parts.append("required" if info.required else f"default {default_text(info) or 'empty'}")
+    text = "; ".join(part for part in parts if part)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _rungs(model: FormModel, info: SettingInfo, width: int) -> Line:
+    """The ladder around the present value, which is marked."""
+    value = ladder.number(model.text(info.name))
+    rungs = [ladder.written(info, rung) for rung in info.ladder]
+    near = [i for i, rung in enumerate(info.ladder) if value is not None and abs(rung - value) <= 1e-9 * abs(rung)]
+    now = near[0] if near else -1
+    while len(rungs) > 3 and sum(len(rung) + 2 for rung in rungs) > width:
+        if now > len(rungs) // 2:
+            rungs.pop(0)
+            now -= 1
+        else:
+            rungs.pop()
+    return [part for i, rung in enumerate(rungs) for part in ((rung, "key" if i == now else "muted"), ("  ", "text"))]
+
+
+def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
+    """What the settings come to, one number a line; what is not known is a dash."""
+    plan, g = model.plan, glyphs()
+    samples = f"{model.text('batch_size').strip()} {g.times} {model.text('gradient_accumulation_steps').strip()}"
+    if model.gpu_count > 1:
+        samples += f" {g.times} {model.gpu_count} GPUs"
+    reading = now.reading and model.text("train_path").strip() and model.problem("train_path") is None
+    size = fmt.size(model.train.bytes) if model.train is not None else ""
+    table = [
+        ("Training rows", plan.train_rows if plan else None, size or ("reading" if reading else "")),
+        ("Evaluation rows", plan.eval_rows if plan else None, ""),
+        ("Samples per update", plan.samples_per_update if plan else None, f"= {samples}" if plan else ""),
+        ("Steps per epoch", plan.steps_per_epoch if plan else None, ""),
+        ("Steps in all", plan.total_steps if plan else None, ""),
+        ("Warm-up steps", plan.warmup_steps if plan else None, ""),
+        ("Checkpoints", plan.checkpoints if plan else None, ""),
+        (
+            "Evaluations",
+            plan.evaluations if plan else None,
+            "" if plan is None or plan.eval_rows else "no evaluation data",
+        ),
     ]
-
-
-def consequences(model: FormModel, *, checking: bool) -> list[tuple[str, str, str]]:
-    """Label, text and colour of each consequence; what is not known says so."""
-    plan, config = model.plan, model.config
-    dash = glyphs().dash
-    if plan is None:
-        data = "reading…" if checking else f"{fmt.count(model.rows)} rows" if model.rows is not None else dash
-        why = "once the settings are right" if config is None else "once the data are known"
-        return [("data", data, "value"), ("update", dash, "value"), ("steps", why, "muted")]
-    assert config is not None
-    times = glyphs().times
-    rows = f"{fmt.count(plan.train_rows)} rows"
-    rows += f", {fmt.count(plan.eval_rows)} to evaluate on" if plan.eval_rows else ", no evaluation"
-    gpus = len(config.gpus) if isinstance(config.gpus, list) else 1
-    product = f"{config.batch_size} {times} {config.gradient_accumulation_steps}" + (
-        f" {times} {gpus} GPUs" if gpus > 1 else ""
-    )
-    steps = f"{fmt.count(plan.total_steps)} in all, {fmt.count(plan.steps_per_epoch)} an epoch"
-    saves = f"{fmt.count(plan.checkpoints)} checkpoints"
-    if plan.evaluations:
-        saves += f", {fmt.count(plan.evaluations)} evaluations"
     return [
-        ("data", rows, "value"),
-        ("update", f"{fmt.count(plan.samples_per_update)} samples = {product}", "value"),
-        ("steps", steps, "value"),
-        ("warm-up", f"{fmt.count(plan.warmup_steps)} steps", "value"),
-        ("saves", saves, "value"),
-    ]
+        [(label.ljust(NUMBER_AT), "muted"), (fmt.fit(fmt.count(number), 9, "right"), "value"),
+         (f"  {fmt.shorten(clean(note, 60), width - NUMBER_AT - 11)}", "muted")]
+        for label, number, note in table
+    ]  # fmt: skip
 
 
-def verdict_lines(model: FormModel, width: int, *, busy: str, room: int) -> list[Line]:
-    """What is left to mend, or the key that starts the run."""
-    if busy:
-        return [[(busy, "accent")]]
-    wrong = model.wrong
-    if not wrong:
-        return [[("F5 ", "key"), ("starts this run", "text")]]
-    many = "1 setting is not right yet" if len(wrong) == 1 else f"{len(wrong)} settings are not right yet"
-    lines: list[Line] = [[(many, "warning")]]
-    for name in wrong[: max(0, room - 1)]:
-        problem = model.problem(name)
-        message = clean(problem.message, 200) if problem else ""
-        lines.append([(f"{name} ", "error"), (fmt.shorten(message, max(4, width - cell_len(name) - 1)), "muted")])
-    return lines
-
-
-def status_line(model: FormModel, width: int, *, busy: str, checking: bool) -> Line:
-    """The one line that a small terminal has for all of it."""
-    if busy:
-        return [(busy, "accent")]
-    wrong = model.wrong
-    if wrong:
-        problem = model.problem(wrong[0])
-        text = f"{wrong[0]} {clean(problem.message, 200) if problem else ''}"
-        more = f"  (+{len(wrong) - 1})" if len(wrong) > 1 else ""
-        return [(fmt.shorten(text, max(8, width - len(more))), "warning"), (more, "muted")]
+def _sentences(model: FormModel, width: int, now: Now) -> list[Line]:
     plan = model.plan
     if plan is None:
-        return [("reading the data…" if checking else "the data are not known yet", "muted")]
-    text = f"{plan.samples_per_update} samples an update, {fmt.count(plan.total_steps)} steps"
-    return [("F5 ", "key"), ("starts this run   ", "text"), (text, "muted")]
+        if now.reading and model.text("train_path").strip():
+            return [[("Reading the data", "muted")], []]
+        return [[("Steps and samples are counted once the data are there", "muted")], []]
+    dot = f" {glyphs().dot} "
+    rows = f"{fmt.count(plan.train_rows)} rows"
+    rows += f", {fmt.count(plan.eval_rows)} to evaluate on" if plan.eval_rows else ", none to evaluate on"
+    steps = f"{_many(plan.total_steps, 'step')}, {fmt.count(plan.steps_per_epoch)} an epoch"
+    steps += f", {fmt.count(plan.warmup_steps)} of warm-up"
+    saves = f"{_many(plan.checkpoints, 'checkpoint')}, {_many(plan.evaluations, 'evaluation')}"
+    first = f"{rows}{dot}{_many(plan.samples_per_update, 'sample')} an update"
+    return [[(fmt.shorten(text, width), "text")] for text in (first, f"{steps}{dot}{saves}")]
 
 
-def setting(name: str) -> SettingInfo:
-    """A setting by name."""
-    return settings()[name]
+def _to_do(model: FormModel, width: int, room: int) -> list[Line]:
+    """What is missing or wrong, as many lines as there is room for."""
+    wrong = model.wrong
+    if not wrong or room < 2:
+        return []
+    shown = wrong if len(wrong) <= room else wrong[: room - 1]
+    lines: list[Line] = []
+    column = max(cell_len(name) for name in shown)
+    for name in shown:
+        problem = model.problem(name)
+        assert problem is not None
+        missing = problem.kind == "missing-setting"
+        sign, colour = (glyphs().warning, "warning") if missing else (glyphs().cross, "error")
+        text = "required" if missing else explain(problem)
+        message = fmt.shorten(text, max(4, width - column - 4))
+        lines.append([(f"{sign} ", colour), (name.ljust(column), "text"), (f"  {message}", "muted")])
+    if len(shown) < len(wrong):
+        lines.append([(f"  {len(wrong) - len(shown)} more", "muted")])
+    return lines
+
+
+def _verdict(model: FormModel, width: int, now: Now) -> list[Line]:
+    """What is left to do, or the key that starts the run."""
+    if now.busy:
+        cancel: Line = [("   esc", "key"), (" cancels", "muted")] if now.busy.startswith("Checking") else []
+        return [[(f"{now.busy}{glyphs().ellipsis}", "accent"), *cancel]]
+    wrong = model.wrong
+    if wrong:
+        kinds = [problem.kind for name in wrong if (problem := model.problem(name)) is not None]
+        missing = kinds.count("missing-setting")
+        parts = [
+            f"{missing} missing" if missing else "",
+            f"{len(wrong) - missing} wrong" if len(wrong) > missing else "",
+        ]
+        text = ", ".join(part for part in parts if part)
+        line: Line = [(f"{glyphs().warning} {text}", "warning"), ("   F5", "key"), (f" goes to {wrong[0]}", "muted")]
+        return [line if length(line) <= width else line[:1]]
+    if now.reading:
+        return [[("Looking at the files", "muted")]]
+    what = f"{now.title}: press " if now.title else "Ready: press "
+    after = " to train it" if now.title else " to start the run"
+    return [[(f"{glyphs().check} ", "success"), (what, "text"), ("F5", "key"), (after, "text")]]
+
+
+def _rule(width: int) -> Line:
+    return [(glyphs().rule * width, "rule")]
+
+
+def _many(number: int, word: str) -> str:
+    return f"{fmt.count(number)} {word}{'' if number == 1 else 's'}"
 
 
 def _wrap(text: str, width: int) -> list[str]:
