@@ -147,7 +147,13 @@ class RunView:
     @property
     def base_model(self) -> str:
         """The base model's name or path, as configured."""
-        return str((self.run.get("config") or {}).get("base_model") or "")
+        return str(self.config.get("base_model") or "")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The recorded settings; empty if there are none that can be read."""
+        config = self.run.get("config")
+        return config if isinstance(config, dict) else {}
 
     @property
     def started(self) -> float | None:
@@ -302,7 +308,7 @@ class RunFollower:
 
     def _infer(self) -> bool:
         view = self.view
-        live = view.status.get("state") in states.LIVE or not view.status
+        live = str(view.status.get("state")) in states.LIVE or not view.status
         stalled = live and states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)
         state = states.infer(view.status, locked=live and self.rundir.locked, stalled=stalled)
         if state.state == states.LOST and view.last_state is not None and view.last_state.state in states.ENDED:

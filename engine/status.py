@@ -48,7 +48,7 @@ class RunState:
 
 def infer(status: dict[str, Any] | None, *, locked: bool = False, stalled: bool = False) -> RunState:
     """The state behind ``status.json``; ``locked`` says that a living process holds the run's lock."""
-    if not status or status.get("state") not in LIVE | ENDED:
+    if not status or not isinstance(status.get("state"), str) or status["state"] not in LIVE | ENDED:
         return RunState(STARTING if locked else UNKNOWN, "" if locked else "no status was recorded")
     state, reason = str(status["state"]), str(status.get("reason") or "")
     heard = status.get("heartbeat") if isinstance(status.get("heartbeat"), int | float) else None

@@ -26,7 +26,7 @@ BLOCK, BATCH, STEPS = 320, 8, 1500
 LEARNING_RATE, WARMUP = 3e-3, 80
 THREADS = 2
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-MODEL = dict(hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2)
+MODEL = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2}
 SPLIT = (  # the pre-tokenizer pattern of Qwen2
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )

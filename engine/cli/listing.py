@@ -99,9 +99,8 @@ def _show(run: RunDir, *, as_json: bool) -> int:
     for checkpoint in record["checkpoints"]:
         valid = "" if checkpoint["valid"] else "  NOT VALID"
         lines.append(("checkpoint", f"step {checkpoint['step']}  {bytes_text(checkpoint['bytes'])}{valid}"))
-    lines += [
-        ("auto", f"{name}: {choice['value']} ({choice['why']})") for name, choice in (record["auto"] or {}).items()
-    ]
+    auto = record["auto"] if isinstance(record["auto"], dict) else {}
+    lines += [("auto", f"{n}: {c.get('value')} ({c.get('why')})") for n, c in auto.items() if isinstance(c, dict)]
     lines += [(notice["level"], notice["text"]) for notice in record["notices"]]
     lines += [("problem", problem) for problem in record["problems"]]
     print("\n".join(f"{label:<11} {clean(text)}" for label, text in lines))

@@ -113,8 +113,7 @@ def _silent(follower: RunFollower) -> None:
 
 def _lines(follower: RunFollower) -> None:
     """Without a terminal: a line at each change of phase, every ``logging_steps`` steps and at evaluations."""
-    config = follower.view.run.get("config") or {}
-    every = config.get("logging_steps") or 10
+    every = follower.view.config.get("logging_steps") or 10
     shown_step, shown_evals, shown_phase, shown_notices = 0, 0, "", 0
     alive = True
     while alive:

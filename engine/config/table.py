@@ -19,19 +19,23 @@ def markdown() -> str:
         out.append(f"\n**{group}**\n\n| setting | default | values | what it does |\n|---|---|---|---|")
         for info in settings().values():
             if info.group == group:
-                default = (
-                    "required" if info.required else "–" if info.default is None else f"`{format_value(info.default)}`"
-                )
-                values = " ".join(part for part in (info.range_text, info.unit) if part).replace("|", "\\|")
-                out.append(f"| `{info.name}` | {default} | {values} | {info.help.replace('|', chr(92) + '|')} |")
+                default = "–" if info.default is None else f"`{format_value(info.default)}`"
+                values = " ".join(part for part in (info.range_text, info.unit) if part)
+                row = (f"`{info.name}`", "required" if info.required else default, values, info.help)
+                out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join(out) + "\n"
 
 
 def refresh(text: str) -> str:
     """The README's text with its table brought up to date."""
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    return f"{before}{BEGIN}\n{markdown()}\n{END}{after}"
+    return replace_between(text, BEGIN, END, markdown())
+
+
+def replace_between(text: str, begin: str, end: str, content: str) -> str:
+    """The text with what stands between two marks replaced."""
+    before, rest = text.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def summarise(path: Path, *, with_size: bool = False) -> RunSummary | None:
         return None
     run = rundir.read_run()
     status = rundir.read_status() or {}
-    live = status.get("state") in states.LIVE or not status
+    live = str(status.get("state")) in states.LIVE or not status
     state = states.infer(status or None, locked=live and rundir.locked)
     problems = [] if run is not None else ["run.json is missing or damaged"]
     run = run or {}

@@ -8,6 +8,7 @@ arithmetic. Medians over all steps of several rounds; the target is at most 1%.
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -63,7 +64,7 @@ def main() -> None:
             for with_callback in (False, True) if number % 2 else (True, False):
                 trainer, ends = build(Path(folder) / f"{number}-{with_callback}", with_callback)
                 trainer.train()
-                times[with_callback] += [b - a for a, b in zip(ends[5:], ends[6:], strict=False)]
+                times[with_callback] += [b - a for a, b in itertools.pairwise(ends[5:])]
     without, with_it = statistics.median(times[False]), statistics.median(times[True])
     print(f"{'':<18}{'median step':>14}{'steps':>8}")
     print(f"{'without':<18}{without * 1000:>11.3f} ms{len(times[False]):>8}")
