@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ tunedeck: configure, launch, watch and remember LoRA fine-tuning runs
   tunedeck watch RUN            the app, opened at a run
 """
 OPTIONS = """
-  --root DIR    search this folder for runs too, and remember it
+  --root DIR    search this folder for runs, too (may be given again)
   --theme NAME  auto, dark, light or ansi (the terminal's own colours)
   --version     print the version
 
@@ -58,20 +59,30 @@ def _app(words: list[str]) -> int:
 
         print_problems(error.problems)
         return error.exit_code
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print(
-            "tunedeck: the app needs a terminal. Without one, use: tunedeck train, runs, show (see --help)",
-            file=sys.stderr,
-        )
+    missing = _no_terminal()
+    if missing:
+        print(f"tunedeck: {missing}. Without one, use: tunedeck runs, tunedeck train ... (see --help)", file=sys.stderr)
         return EXIT_BAD_INPUT
     from tui import leaving
     from tui.app import TunedeckApp
 
-    app = TunedeckApp(**options)
+    leaving.prepare()
+    app = TunedeckApp(**options)  # type: ignore[arg-type]
     app.run()
-    leaving.restore_terminal()
     leaving.speak()
     return app.return_code or 0
+
+
+def _no_terminal() -> str:
+    """Why the app cannot be shown; empty if it can."""
+    for name, stream in (("input", sys.stdin), ("output", sys.stdout), ("error output", sys.stderr)):
+        try:
+            if stream is not None and stream.isatty():
+                continue
+        except ValueError:
+            pass
+        return f"the app needs a terminal, but its standard {name} is none"
+    return "the app needs a terminal that can do more than TERM=dumb" if os.environ.get("TERM") == "dumb" else ""
 
 
 def _parse(words: list[str]) -> dict[str, object]:
@@ -114,13 +125,11 @@ def _parse(words: list[str]) -> dict[str, object]:
 
 
 def _root(value: str) -> Path:
-    from engine import registry
     from engine.errors import InputError, Problem
 
     path = Path(value).expanduser().absolute()
     if not path.is_dir():
         raise InputError(Problem("bad-root", "is no directory", "Give a folder that holds runs", file=str(path)))
-    registry.remember_root(path)
     return path
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 
-from tui import theme
+from tui import leaving, theme
 from tui.keys import bindings
 from tui.screens.runs import RunsScreen
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.command import Provider
     from textual.screen import Screen
+
+    from engine.history import RunSummary
+
+
+def _commands() -> type[Provider]:
+    from tui.palette import Commands
+
+    return Commands
 
 
 class TunedeckApp(App[None]):
@@ -24,8 +34,10 @@ class TunedeckApp(App[None]):
     """
 
     TITLE = "tunedeck"
-    CSS_PATH = "app.tcss"
+    # The first screen's style is here: Textual loads a screen's own only when it is pushed.
+    CSS_PATH = ["app.tcss", "screens/runs.tcss"]
     BINDINGS = bindings("app")
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
 
     def __init__(
         self,
@@ -52,10 +64,13 @@ class TunedeckApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         """Home."""
-        return RunsScreen()
+        self._home = RunsScreen()
+        return self._home
 
     def on_mount(self) -> None:
-        """Open what was asked for."""
+        """Open what was asked for; from here on a signal or a lost line ends the app in order."""
+        if not self.is_headless:
+            leaving.install(self)
         if self._initial == "watch" and self._watch is not None:
             self.open_watch(self._watch)
         elif self._initial == "launch":
@@ -78,10 +93,16 @@ class TunedeckApp(App[None]):
 
         self.push_screen(LaunchScreen(values, title))
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Close the screen on top; at home there is nothing to go back to."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
+
+    def known_runs(self) -> list[RunSummary]:
+        """All runs that the list knows, as it orders them."""
+        return self._home.list.visible
+
+    # Actions.
 
     def action_help(self) -> None:
         """The keys of this screen."""
@@ -90,11 +111,58 @@ class TunedeckApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(getattr(self.screen, "KEYS", "app")))
 
+    def action_command_palette(self) -> None:
+        """Actions and runs by name."""
+        from tui.palette import Palette
+
+        if self.use_command_palette and not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_redraw(self) -> None:
         """Draw everything anew, for a screen that other programs have written on."""
-        self.refresh(layout=True)
         self.screen.refresh(layout=True)
+        self.screen.update_node_styles(animate=False)
 
     def action_toggle_theme(self) -> None:
         """Dark to light and back."""
         self.theme = theme.LIGHT if self.theme != theme.LIGHT else theme.DARK
+
+    async def action_quit(self) -> None:
+        """Leave at once; runs are none of the app's processes and go on."""
+        live = [run for run in self._home.list.live if run.here]
+        if live:
+            which = live[0].id if len(live) == 1 else "ID"
+            leaving.say_after(f"{len(live)} run{'s go' if len(live) > 1 else ' goes'} on: tunedeck watch {which}")
+        if not self.is_headless:
+            leaving.insist(0)
+        self.exit()
+
+    # Bugs: a traceback belongs into a log, not on the screen; under test it is raised as usual.
+
+    def _fatal_error(self) -> None:
+        error = self._exception
+        path = leaving.log_exception(error) if error is not None else None
+        name = type(error).__name__ if error is not None else "an error"
+        self._say_broken(f"tunedeck ended on a bug of its own ({name}); runs go on.", path)
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """What Textual would print on the terminal goes to the log."""
+        import io
+
+        from rich.console import Console
+
+        text = io.StringIO()
+        console = Console(width=120, color_system=None, file=text)
+        for renderable in renderables:
+            console.print(renderable)
+        path = leaving.log_text(text.getvalue())
+        self._return_code = 1
+        self._say_broken("tunedeck ended on a bug of its own; runs go on.", path)
+        self._close_messages_no_wait()
+
+    def _say_broken(self, text: str, path: Path | None) -> None:
+        if not self._exit_renderables:
+            from rich.text import Text
+
+            self._exit_renderables.append(Text(f"{text} Details: {path}" if path else text))

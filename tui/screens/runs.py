@@ -1,21 +1,338 @@
-"""Home: all runs, newest first."""
+"""Home: all runs, newest first; from here one watches, starts, clones and stops them."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.screen import Screen
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from engine.text import clean
+from tui import report
+from tui.glyphs import glyphs
 from tui.keys import bindings
+from tui.runlist import columns, detail
+from tui.runlist.feed import Batch, RunsFeed
+from tui.runlist.model import RunList
+from tui.runlist.table import RunTable
 from tui.widgets.chrome import KeyBar, TopBar
+from tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from engine.history import RunSummary
+    from tui.app import TunedeckApp
+
+TICK_SECONDS = 1.0
+NEEDS_RUN = frozenset({"watch", "clone", "copy_path"})
 
 
 class RunsScreen(Screen[None]):
-    """The list of runs."""
+    """The list of runs, fed by a thread."""
 
     KEYS = "runs"
     BINDINGS = bindings("runs")
+    AUTO_FOCUS = "RunTable"
+
+    @dataclass
+    class News(Message):
+        """The feed has found something."""
+
+        batch: Batch
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.list = RunList()
+        self.searching = True
+        self.feed = RunsFeed(self._roots, self._deliver)
+        self._able = (False, False)
+
+    # Widgets.
 
     def compose(self) -> ComposeResult:
-        """Chrome only, as yet."""
-        yield TopBar("Runs")
+        """Top bar, header, rows, the selected run, keys."""
+        yield TopBar("Runs", right="searching")
+        yield Lines(id="runs-header")
+        yield RunTable()
+        yield Static(_welcome(), id="runs-welcome")
+        yield Lines(id="runs-rule")
+        yield Lines(id="runs-detail")
         yield KeyBar()
+
+    @property
+    def table(self) -> RunTable:
+        """The rows."""
+        return self.query_one(RunTable)
+
+    def on_mount(self) -> None:
+        """Start looking once the first frame stands."""
+        self.call_after_refresh(self.feed.start)
+        self.set_interval(TICK_SECONDS, self._tick)
+
+    def on_unmount(self) -> None:
+        """End the thread."""
+        self.feed.stop()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks at the list now."""
+        self.feed.pause()
+
+    def on_screen_resume(self) -> None:
+        """Look at once."""
+        self.feed.resume()
+
+    def on_resize(self) -> None:
+        """The rule and the detail have the old width."""
+        self.call_after_refresh(self._draw_detail)
+
+    # News.
+
+    def _deliver(self, batch: Batch) -> None:
+        self.post_message(self.News(batch))
+
+    def on_runs_screen_news(self, message: News) -> None:
+        """Take in what the feed found."""
+        batch = message.batch
+        if batch.failure is not None:
+            self._tell_failure(batch.failure)
+            return
+        self.searching = batch.searching
+        self.list.update(batch.changed, batch.gone)
+        self._draw()
+
+    def on_run_table_moved(self) -> None:
+        """Another run, or news of this one."""
+        self._draw_detail()
+
+    def on_run_table_laid(self) -> None:
+        """The columns changed."""
+        self._draw_header()
+
+    def on_run_table_opened(self) -> None:
+        """A double click."""
+        self.action_watch()
+
+    def _tick(self) -> None:
+        if self.is_current and self.list.live:
+            self.table.renew()
+            self._draw_detail()
+
+    def _draw(self) -> None:
+        empty = not self.list.runs
+        self.set_class(empty and not self.searching, "-empty")
+        self.table.show(self.list.visible)
+        self._draw_detail()
+        self.query_one(TopBar).set_right(self._count())
+
+    def _draw_header(self) -> None:
+        parts = columns.header(self.table.columns, self.list.order) if self.table.columns else []
+        self.query_one("#runs-header", Lines).show([parts])
+
+    def _draw_detail(self) -> None:
+        box, run = self.query_one("#runs-detail", Lines), self.table.selected
+        rule = self.query_one("#runs-rule", Lines)
+        rule.show([[(glyphs().rule * max(0, rule.content_size.width), "rule")]])
+        if run is not None:
+            box.show(detail.lines(run, max(10, box.content_size.width)))
+        elif self.list.words:
+            box.show([[("No run has all of these words. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]])
+        else:
+            box.show([])
+        able = (run is not None, run is not None and run.live)
+        if able != self._able:
+            self._able = able
+            self.refresh_bindings()
+
+    def _count(self) -> str:
+        total, shown, live = len(self.list.runs), len(self.list.visible), len(self.list.live)
+        parts = [f"{shown:,} of {total:,} runs" if self.list.words else f"{total:,} run{'' if total == 1 else 's'}"]
+        if live:
+            parts.append(f"{live} live")
+        if self.searching:
+            parts.append("searching")
+        return f" {glyphs().dot} ".join(parts)
+
+    def _tell_failure(self, error: Exception) -> None:
+        from tui.leaving import log_exception
+
+        path = log_exception(error)
+        where = f" Details: {path}" if path else ""
+        report.tell(self.app, f"Some runs could not be read.{where}", severity="warning")
+
+    # Actions.
+
+    @property
+    def shell(self) -> TunedeckApp:
+        """The app."""
+        return cast("TunedeckApp", self.app)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys for a run need one; only a live one can be stopped."""
+        run = self.table.selected if self.is_mounted else None
+        if action == "stop":
+            return run is not None and run.live
+        if action in NEEDS_RUN:
+            return run is not None
+        return bool(self.list.runs) if action in ("filter", "order") else True
+
+    def action_watch(self) -> None:
+        """Open the selected run."""
+        run = self.table.selected
+        if run is not None:
+            self.shell.open_watch(Path(run.path))
+
+    def action_new(self) -> None:
+        """An empty form."""
+        self.shell.open_launch()
+
+    def action_demo(self) -> None:
+        """The form, filled in with the sample run."""
+        from engine.samples import demo_values
+
+        self.shell.open_launch(demo_values(), "Sample run")
+
+    def action_clone(self) -> None:
+        """The form, filled in with the selected run's settings."""
+        run = self.table.selected
+        if run is not None:
+            self.run_worker(lambda: self._clone(run), thread=True, group="clone", exclusive=True)
+
+    def _clone(self, run: RunSummary) -> None:
+        from engine.errors import Problem
+        from engine.rundir import RunDir
+
+        record = RunDir(run.path).read_run() or {}
+        config = record.get("config")
+        if not isinstance(config, dict) or not config:
+            problem = Problem("no-config", "holds no record of its settings", "Set up a new run instead", file=run.path)
+            self.app.call_from_thread(report.show_problems, self.app, problem, "This run cannot be cloned")
+            return
+        values: dict[str, Any] = {name: value for name, value in config.items() if name != "output_dir"}
+        self.app.call_from_thread(self.shell.open_launch, values, f"Clone of {clean(run.name, 200)}")
+
+    def action_stop(self) -> None:
+        """Ask first, then ask the run."""
+        run = self.table.selected
+        if run is None or not run.live:
+            return
+        if run.state == "stopping":
+            report.tell(self.app, "It is stopping already; open it to stop it at once")
+            return
+        from tui.screens.confirm import ConfirmScreen
+
+        name = clean(run.name, 200)
+        if run.state == "queued":
+            detail_text = "It has not begun; it leaves the queue."
+        else:
+            detail_text = "It finishes its current step, saves, and ends."
+            if run.step is not None:
+                detail_text += f" It is at step {run.step} of {run.total_steps or 'an unknown number'}."
+        if not run.here:
+            detail_text += f"\nIt runs on {clean(run.host or 'another host', 60)}: the request is left in its folder."
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.run_worker(lambda: self._stop(run), thread=True, group="stop")
+
+        self.app.push_screen(ConfirmScreen(f"Stop {name}?", detail_text, "Stop it", "Keep running"), answered)
+
+    def _stop(self, run: RunSummary) -> None:
+        from engine.errors import Problem
+        from engine.rundir import RunDir
+
+        try:
+            RunDir(run.path).request("stop")
+        except OSError as error:
+            problem = Problem("no-request", error.strerror or str(error), "Is the run yours, and the disk not full?",
+                              file=run.path)  # fmt: skip
+            self.app.call_from_thread(report.show_problems, self.app, problem, "The run could not be asked to stop")
+            return
+        self.app.call_from_thread(report.tell, self.app, f"{clean(run.name, 100)} was asked to stop")
+        self.feed.resume()
+
+    def action_order(self) -> None:
+        """The next order."""
+        order = self.list.next_order()
+        self.table.select_first()
+        self._draw()
+        self._draw_header()
+        words = {"started": "newest first", "name": "by name", "state": "by state, live ones first",
+                 "loss": "by best evaluation loss, then by training loss"}  # fmt: skip
+        self.query_one(TopBar).set_right(f"{words[order]} {glyphs().dot} {self._count()}")
+
+    def action_rescan(self) -> None:
+        """Search again now."""
+        self.searching = True
+        self.query_one(TopBar).set_right(self._count())
+        self.feed.rescan()
+
+    def action_copy_path(self) -> None:
+        """The path to the clipboard, through the terminal."""
+        run = self.table.selected
+        if run is not None:
+            self.app.copy_to_clipboard(clean(run.path))
+            report.tell(self.app, f"Copied: {clean(run.path, 200)}")
+
+    def action_add_root(self) -> None:
+        """Ask for one more folder."""
+        from tui.screens.folder import FolderScreen
+
+        def answered(path: Path | None) -> None:
+            if path is not None:
+                report.tell(self.app, f"Searching {clean(path, 200)} from now on")
+                self.action_rescan()
+
+        self.app.push_screen(FolderScreen(self._roots()), answered)
+
+    def _roots(self) -> list[Path]:
+        here = Path.cwd() / "runs"
+        return [*self.shell.roots, *([here] if here.is_dir() else [])]
+
+    # Filter.
+
+    async def action_filter(self) -> None:
+        """Open the filter line."""
+        box = self.query("#runs-filter")
+        if not box:
+            field = Input(placeholder="words of the name, model, state or id; enter keeps, esc clears",
+                          id="runs-filter", compact=True)  # fmt: skip
+            field.cursor_blink = False
+            await self.mount(field, before="#runs-rule")
+        self.query_one("#runs-filter", Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while typing."""
+        self.list.set_filter(event.value)
+        self.table.select_first()
+        self._draw()
+
+    def on_input_submitted(self) -> None:
+        """Keep the filter and go back to the rows."""
+        if self.list.words:
+            self.table.focus()
+        else:
+            self.key_escape()
+
+    def key_escape(self) -> None:
+        """Clear the filter."""
+        for box in self.query("#runs-filter"):
+            self.list.set_filter("")
+            box.remove()
+            self.table.focus()
+            self._draw()
+
+
+def _welcome() -> Content:
+    """What an empty list says: what this is for, and the two keys to go on with."""
+    return Content("\n").join([
+        Content.styled("No runs yet.", "bold"),
+        Content("tunedeck sets up, launches, watches and remembers LoRA fine-tuning runs of language models."),
+        Content(""),
+        Content.assemble(("d", "bold $accent"), "  try the sample run: a tiny model, no GPU, no network, two minutes"),
+        Content.assemble(("n", "bold $accent"), "  set up a run of your own"),
+        Content.assemble(("a", "bold $accent"), "  search a folder that holds runs already"),
+    ])  # fmt: skip

@@ -1,0 +1,82 @@
+"""The command palette: the actions of this screen, and runs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.widgets import Input
+
+from engine.text import clean
+from tui.glyphs import state_text
+from tui.keys import TABLES, display
+
+if TYPE_CHECKING:
+    from engine.history import RunSummary
+    from tui.app import TunedeckApp
+
+RUNS_SHOWN = 8
+
+
+class Palette(CommandPalette):
+    """Textual's palette without the blinking cursor, which costs bytes all the time."""
+
+    def on_mount(self) -> None:
+        """No blinking."""
+        for field in self.query(Input):
+            field.cursor_blink = False
+
+
+class Commands(Provider):
+    """Actions from the table of keys, then runs."""
+
+    async def discover(self) -> Hits:
+        """All actions and the newest runs."""
+        for text, help_text, run in self._actions():
+            yield DiscoveryHit(text, run, help=help_text)
+        for summary in self._runs()[:RUNS_SHOWN]:
+            yield DiscoveryHit(_run_text(summary), self._opener(summary), help=_run_help(summary))
+
+    async def search(self, query: str) -> Hits:
+        """What matches, best first."""
+        matcher = self.matcher(query)
+        for text, help_text, run in self._actions():
+            score = max(matcher.match(text), 0.9 * matcher.match(help_text))
+            if score > 0:
+                yield Hit(score, matcher.highlight(text), run, text=text, help=help_text)
+        for summary in self._runs():
+            text = _run_text(summary)
+            score = matcher.match(text)
+            if score > 0:
+                yield Hit(score, matcher.highlight(text), self._opener(summary), text=text, help=_run_help(summary))
+
+    @property
+    def _shell(self) -> TunedeckApp:
+        return cast("TunedeckApp", self.app)
+
+    def _actions(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+        enabled = {binding.binding.action for binding in self.screen.active_bindings.values() if binding.enabled}
+        names = (getattr(self.screen, "KEYS", ""), "app")
+        for row in (row for name in names for row in TABLES.get(name, ())):
+            if row.palette and row.action in enabled:
+                text = f"{row.label[:1].upper()}{row.label[1:]}  ({display(row)})"
+                yield text, row.help, partial(self.screen.run_action, row.action)
+        yield "Light or dark colours", "Change between the light and the dark theme", self._shell.action_toggle_theme
+
+    def _runs(self) -> list[RunSummary]:
+        return self._shell.known_runs()
+
+    def _opener(self, summary: RunSummary) -> Callable[[], None]:
+        return partial(self._shell.open_watch, Path(summary.path))
+
+
+def _run_text(summary: RunSummary) -> str:
+    return clean(summary.name, 200)
+
+
+def _run_help(summary: RunSummary) -> str:
+    model = f", {clean(summary.base_model, 100)}" if summary.base_model else ""
+    return f"{state_text(summary.state, stalled=summary.stalled)}{model}"

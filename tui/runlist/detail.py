@@ -1,0 +1,68 @@
+"""The selected run in three lines: how it stands in words, its numbers, where it lies."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from engine.text import clean, clean_path
+from tui import format as fmt
+from tui.glyphs import glyphs, state_text
+from tui.runlist.columns import begun, elapsed, state_colour
+
+if TYPE_CHECKING:
+    from engine.history import RunSummary
+
+Part = tuple[str, str]
+
+
+def lines(run: RunSummary, width: int, now: float | None = None) -> list[list[Part]]:
+    """Three lines; texts are cleaned here and cut to the width."""
+    now = time.time() if now is None else now
+    return [_crop(_standing(run, now), width), _crop(_numbers(run, now), width), _place(run, width)]
+
+
+def _standing(run: RunSummary, now: float) -> list[Part]:
+    parts: list[Part] = [(state_text(run.state, stalled=run.stalled), state_colour(run))]
+    if run.live and not run.here:
+        parts.append((f" on {clean(run.host or 'another host', 60)}, last heard {fmt.age(run.heard, now)}", "text"))
+    elif run.stalled:
+        parts.append(("  no sign of the worker for a while; open it to see its log", "text"))
+    if run.reason:
+        parts.append((f"  {clean(run.reason, 500)}", "text"))
+    if run.resumable and not run.live and run.state != "completed":
+        parts.append(("  can be resumed", "muted"))
+    if run.problems:
+        parts.append((f"  {clean('; '.join(run.problems), 300)}", "warning"))
+    return parts
+
+
+def _numbers(run: RunSummary, now: float) -> list[Part]:
+    facts = [("model", clean(run.base_model, 300) if run.base_model else glyphs().dash)]
+    if run.best_loss is not None:
+        facts.append(("best loss", fmt.loss(run.best_loss)))
+    if run.last_eval_loss is not None:
+        facts.append(("eval", f"{fmt.loss(run.last_eval_loss)}, best {fmt.loss(run.best_eval_loss)}"))
+    start = fmt.clock(begun(run), now, long=True)
+    word = "started" if run.started else "made"
+    if run.ended:
+        facts.append((word, f"{start}, ended {fmt.clock(run.ended, now, long=True)}"))
+    else:
+        facts.append((word, start))
+    facts.append(("took" if run.ended else "for", fmt.duration_exact(elapsed(run, now))))
+    parts: list[Part] = []
+    for label, value in facts:
+        parts += [(f"{'   ' if parts else ''}{label} ", "muted"), (value, "text")]
+    return parts
+
+
+def _place(run: RunSummary, width: int) -> list[Part]:
+    run_id = clean(run.id, 40)
+    path = fmt.shorten(fmt.cells(clean_path(run.path)), max(8, width - len(run_id) - 3), "start")
+    return [(run_id, "muted"), ("   ", "text"), (path, "muted")]
+
+
+def _crop(parts: list[Part], width: int) -> list[Part]:
+    from tui.widgets.lines import crop
+
+    return crop(parts, width)

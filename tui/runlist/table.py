@@ -1,0 +1,183 @@
+"""A list of runs that repaints only the lines that changed, however many runs there are."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.glyphs import glyphs
+from tui.runlist import columns
+
+if TYPE_CHECKING:
+    from engine.history import RunSummary
+
+NAMES = ("text", "muted", "faint", "accent", "success", "warning", "error", "cursor", "cursor-blurred")
+Shown = tuple[tuple[columns.Part, ...], str]
+
+
+class RunTable(ScrollView, can_focus=True):
+    """One line a run; once it has been moved, the cursor keeps to its run when the list changes."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"run-table--{name}" for name in NAMES}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", show=False),
+        Binding("home,g", "jump(0)", show=False),
+        Binding("end,G", "jump(-1)", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor stands on another run, or there is news of that run."""
+
+    class Opened(Message):
+        """A run was clicked twice."""
+
+    class Laid(Message):
+        """The columns changed."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.runs: list[RunSummary] = []
+        self.columns: list[columns.Placed] = []
+        self._cursor = 0
+        self._moved = False
+        self._drawn: dict[int, Shown] = {}
+        self._styles_by_name: dict[str, Style] = {}
+
+    @property
+    def cursor(self) -> int:
+        """The place of the cursor."""
+        return self._cursor
+
+    @property
+    def selected(self) -> RunSummary | None:
+        """The run under the cursor."""
+        return self.runs[self._cursor] if self._cursor < len(self.runs) else None
+
+    def show(self, runs: list[RunSummary]) -> None:
+        """Replace the list."""
+        before, place = self.selected, self._cursor
+        self.runs = runs
+        if before is not None and self._moved:
+            place = next((at for at, run in enumerate(runs) if run.path == before.path), place)
+        place = max(0, min(place, len(runs) - 1))
+        scroll = self.scroll_offset.y + (place - self._cursor if self._moved else 0)
+        self._cursor = place
+        self._lay_out()
+        if scroll != self.scroll_offset.y:
+            self.scroll_to(y=scroll, animate=False, immediate=True)
+        self.renew()
+        if self.selected != before:
+            self.post_message(self.Moved())
+
+    def renew(self) -> None:
+        """Repaint the lines that no longer say what they should (times of live runs move on)."""
+        now = time.time()
+        width = self.scrollable_content_region.width
+        for y in range(self.scrollable_content_region.height):
+            if y in self._drawn and self._line(y, now) != self._drawn[y]:
+                self.refresh(Region(0, y, width, 1))
+
+    def select_first(self) -> None:
+        """Go back to the top and stay there until the cursor is moved."""
+        self._go(0)
+        self._moved = False
+
+    def _lay_out(self) -> None:
+        width = max(20, self.scrollable_content_region.width) - 1
+        placed = columns.layout(width, columns.widths(self.runs))
+        if placed != self.columns:
+            self.columns = placed
+            self.post_message(self.Laid())
+        size = Size(self.scrollable_content_region.width, len(self.runs))
+        if self.virtual_size != size:
+            self.virtual_size = size
+
+    def _line(self, y: int, now: float) -> Shown:
+        place = y + self.scroll_offset.y
+        if place >= len(self.runs):
+            return (), "text"
+        mark, ground = (" ", "faint"), "text"
+        if place == self._cursor:
+            focused = self.has_focus
+            mark = (glyphs().cursor, "accent" if focused else "faint")
+            ground = "cursor" if focused else "cursor-blurred"
+        return (mark, *columns.row(self.runs[place], self.columns, now)), ground
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        shown = self._drawn[y] = self._line(y, time.time())
+        parts, ground = shown
+        base = self._style(ground)
+        back = Style(bgcolor=base.bgcolor, bold=base.bold)
+        segments = [Segment(text, self._style(name) + back) for text, name in parts if text]
+        return Strip(segments).adjust_cell_length(self.scrollable_content_region.width, base)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Columns adapt to the width."""
+        self._lay_out()
+        self._drawn.clear()
+        self.refresh()
+
+    def on_focus(self) -> None:
+        """The cursor shows the focus."""
+        self.renew()
+
+    def on_blur(self) -> None:
+        """The cursor shows the focus."""
+        self.renew()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click selects, a second one opens."""
+        place = event.y + self.scroll_offset.y
+        if 0 <= place < len(self.runs):
+            again = place == self._cursor and event.chain == 2
+            self._go(place)
+            if again:
+                self.post_message(self.Opened())
+
+    def action_move(self, by: int) -> None:
+        """Up or down."""
+        self._go(self._cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """A page up or down."""
+        self._go(self._cursor + by * max(1, self.scrollable_content_region.height - 1))
+
+    def action_jump(self, place: int) -> None:
+        """First or last."""
+        self._go(place if place >= 0 else len(self.runs) - 1)
+
+    def _go(self, place: int) -> None:
+        place = max(0, min(place, len(self.runs) - 1))
+        self._moved = True
+        if place == self._cursor or not self.runs:
+            return
+        self._cursor = place
+        self.renew()
+        top, height = self.scroll_offset.y, self.scrollable_content_region.height
+        if not top <= place < top + height:
+            self.scroll_to(y=place if place < top else place - height + 1, animate=False, immediate=True)
+        self.post_message(self.Moved())
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        self._styles_by_name = {}
+        super().notify_style_update()
+
+    def _style(self, name: str) -> Style:
+        style = self._styles_by_name.get(name)
+        if style is None:
+            style = self._styles_by_name[name] = self.get_component_rich_style(f"run-table--{name}")
+        return style
