@@ -93,7 +93,7 @@ class TunedeckApp(App[None]):
 
         self.push_screen(LaunchScreen(values, title))
 
-    async def action_back(self) -> None:
+    def action_back(self) -> None:  # type: ignore[override]
         """Close the screen on top; at home there is nothing to go back to."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
