@@ -106,3 +106,20 @@ def test_a_quoted_path_is_pasted_without_its_quotes() -> None:
     entry = Entry(kind="path")
     entry.insert("'/data/my chats/train.jsonl'")
     assert entry.text == "/data/my chats/train.jsonl"
+
+
+async def test_hub_ids_of_the_cache_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("models--Qwen--Qwen2.5-0.5B", "models--Qwen--Qwen2.5-7B", "models--gpt2", "datasets--x--y"):
+        (tmp_path / "hub" / name).mkdir(parents=True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    entry = Entry(kind="directory", model=True)
+    entry.insert("Qw")
+    assert await entry.complete()
+    assert entry.text == "Qwen/Qwen2.5-" and len(entry.candidates) == 2
+    entry.choose(1)
+    assert entry.text == "Qwen/Qwen2.5-0.5B"
+    assert not await entry.complete()
+    other = Entry(kind="directory", model=True)
+    other.insert("unknown/model")
+    assert not await other.complete()

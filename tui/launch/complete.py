@@ -15,11 +15,13 @@ PATH_KINDS = ("path", "directory")
 class Completion:
     """``text`` is the longer path (the same if nothing could be added); ``candidates`` are the names that fit.
 
-    Candidates are given only if there are several; folders among them end with a slash. All of it is raw.
+    Candidates are given only if there are several, without the ``folder`` before them; folders among them end with a
+    slash. All of it is raw.
     """
 
     text: str
     candidates: tuple[str, ...] = ()
+    folder: str = ""
 
 
 def complete(text: str, *, directories_only: bool = False) -> Completion:
@@ -29,15 +31,41 @@ def complete(text: str, *, directories_only: bool = False) -> Completion:
     """
     folder_text = text[: text.rfind("/") + 1]
     part = _composed(text[len(folder_text) :])
-    names = _names(folder_text, part, directories_only)
+    return _agree(text, folder_text, part, _names(folder_text, part, directories_only))
+
+
+def complete_model(text: str) -> Completion:
+    """Complete a base model: a directory, else the hub id of a model that lies in the local hub cache."""
+    found = complete(text, directories_only=True)
+    if found.candidates or found.text != text or finished(text, "directory"):
+        return found
+    return _agree(text, "", text, [name for name in cached_models() if name.startswith(text)])
+
+
+def cached_models() -> list[str]:
+    """Hub ids of the models in the local hub cache."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    try:
+        names = [
+            name.removeprefix("models--").replace("--", "/")
+            for name in os.listdir(cache)
+            if name.startswith("models--")
+        ]
+    except (OSError, RuntimeError):
+        return []
+    return sorted(names)
+
+
+def _agree(text: str, folder: str, part: str, names: list[str]) -> Completion:
     if not names:
         return Completion(text)
     if len(names) == 1:
-        return Completion(folder_text + names[0])
+        return Completion(folder + names[0])
     composed = [_composed(name) for name in names]
     common = _common(min(composed), max(composed))
-    longer = folder_text + common if len(common) > len(part) else text
-    return Completion(longer, tuple(names))
+    longer = folder + common if len(common) > len(part) else text
+    return Completion(longer, tuple(names), folder)
 
 
 def finished(text: str, kind: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from tui.launch.complete import PATH_KINDS, Completion, complete, finished
+from tui.launch.complete import PATH_KINDS, Completion, cached_models, complete, complete_model, finished
 from tui.launch.line import LineEditor
 
 Part = tuple[str, Literal["field", "marked", "cursor"]]
@@ -14,14 +14,18 @@ Part = tuple[str, Literal["field", "marked", "cursor"]]
 class Entry(LineEditor):
     """A text field's state. ``kind`` is a setting's kind; only ``path`` and ``directory`` complete.
 
-    ``new`` paths need not exist. ``candidates`` are names that fit (folders end with a slash) and ``chosen`` is the one
-    in the field, -1 for none.
+    ``new`` paths need not exist; a ``model`` may also be a hub id. ``candidates`` are names that fit (folders end with a
+    slash) and ``chosen`` is the one in the field, -1 for none.
     """
 
-    def __init__(self, text: str = "", *, kind: str = "text", selected: bool = False, new: bool = False) -> None:
+    def __init__(
+        self, text: str = "", *, kind: str = "text", selected: bool = False, new: bool = False, model: bool = False
+    ) -> None:
         super().__init__(text, selected=selected)
         self.kind = kind
         self.new = new
+        self.model = model
+        self._folder = ""
         self.touched = False
         self.candidates: tuple[str, ...] = ()
         self.chosen = -1
@@ -35,7 +39,7 @@ class Entry(LineEditor):
         if self.kind not in PATH_KINDS or not self.touched or not self.text.strip():
             return False
         text = self.text
-        found, done = await asyncio.to_thread(_look, text, self.kind)
+        found, done = await asyncio.to_thread(self._look, text)
         return self.take(found, done) if self.text == text else True
 
     def take(self, found: Completion, done: bool) -> bool:
@@ -44,37 +48,38 @@ class Entry(LineEditor):
             self.candidates, self.chosen = (), -1
         if found.text != self.text:
             self.set(found.text)
-            self.candidates, self.chosen = found.candidates, -1
+            self.candidates, self.chosen, self._folder = found.candidates, -1, found.folder
             return True
         if done or len(found.candidates) < 2:
             return False
         if self.candidates:
             return not self.new and self.choose(1)
-        self.candidates, self.chosen = found.candidates, -1
+        self.candidates, self.chosen, self._folder = found.candidates, -1, found.folder
         return True
+
+    def _look(self, text: str) -> tuple[Completion, bool]:
+        """In a thread."""
+        if self.model:
+            return complete_model(text), finished(text, self.kind) or text in cached_models()
+        return complete(text, directories_only=self.kind == "directory"), finished(text, self.kind)
 
     def choose(self, by: int) -> bool:
         """Put the next or previous candidate into the field; ``False`` if none are shown."""
         if not self.candidates:
             return False
-        folder = self._folder
         if self.chosen < 0:
             self.chosen = 0 if by > 0 else len(self.candidates) - 1
         else:
             self.chosen = (self.chosen + by) % len(self.candidates)
-        super().set(folder + self.candidates[self.chosen])
+        super().set(self._folder + self.candidates[self.chosen])
         self.touched = True
         return True
 
     def insert(self, text: str) -> None:
         """Type or paste; a pasted path may stand in quotes."""
-        if (
-            self.kind in PATH_KINDS
-            and len(text) > 2
-            and text.strip()[0] == text.strip()[-1]
-            and text.strip()[0] in "'\""
-        ):
-            text = text.strip()[1:-1]
+        bare = text.strip()
+        if self.kind in PATH_KINDS and len(bare) > 2 and bare[0] == bare[-1] and bare[0] in "'\"":
+            text = bare[1:-1]
         super().insert(text)
         self._edited()
 
@@ -90,24 +95,14 @@ class Entry(LineEditor):
 
     def _edited(self) -> None:
         self.touched = True
-        part = self.text.rpartition("/")[2]
+        part = self.text[len(self._folder) :] if self.text.startswith(self._folder) else ""
         fitting = tuple(name for name in self.candidates if name.startswith(part))
         # A chosen folder stands in the field with its slash: what is typed then goes on inside it.
         self.candidates = fitting if self.chosen < 0 and part else ()
         self.chosen = -1
-
-    @property
-    def _folder(self) -> str:
-        """The part before the candidates' names."""
-        text = self.text.removesuffix("/") if self.chosen >= 0 else self.text
-        return text[: text.rfind("/") + 1]
 
     def parts(self, width: int) -> list[Part]:
         """The field in ``width`` cells, ready to draw."""
         before, at, after = self.window(width)
         mark: Literal["field", "marked"] = "marked" if self.selected else "field"
         return [(before, mark), (at, "cursor"), (after, mark)]
-
-
-def _look(text: str, kind: str) -> tuple[Completion, bool]:
-    return complete(text, directories_only=kind == "directory"), finished(text, kind)

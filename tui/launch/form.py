@@ -201,7 +201,10 @@ class SettingsList(SettingsView, can_focus=True):
         if info is None or self.entry is not None or self.locked:
             return
         self._before = self.model.text(info.name)
-        self.entry = Entry(self._before, kind=info.kind, selected=True, new=info.name == "output_dir")
+        name = info.name
+        self.entry = Entry(
+            self._before, kind=info.kind, selected=True, new=name == "output_dir", model=name == "base_model"
+        )
         self.renew()
         self.post_message(self.Moved())
 

@@ -64,7 +64,7 @@ def _help(model: FormModel, info: SettingInfo, width: int) -> list[Line]:
         for number, part in enumerate(_wrap(text, width - LABEL)):
             lines.append([((label if not number else "").ljust(LABEL), "muted"), (part, "text")])
     if info.ladder:
-        lines.append([("Steps".ljust(LABEL), "muted"), *_rungs(model, info, width - LABEL)])
+        lines.append([("Ladder".ljust(LABEL), "muted"), *_rungs(model, info, width - LABEL)])
     problem = model.problem(info.name)
     if problem is not None and problem.kind != "missing-setting":
         parts = _wrap(_in_full(problem), width - 2)

@@ -58,7 +58,7 @@ class LaunchScreen(Screen[None]):
     def __init__(self, values: dict[str, Any] | None = None, title: str = "") -> None:
         super().__init__()
         self.model = FormModel(values)
-        self._title = clean(title, 100)
+        self._title = self._given_title = clean(title, 100)
         self._origin = f"{self._title} {sorted((values or {}).items(), key=str)}"
         self._untouched = self.model.draft
         self._reading = True
@@ -129,6 +129,10 @@ class LaunchScreen(Screen[None]):
         changed = len(self.model.changed)
         words = [VIEW_WORDS[self.list.view], f"{changed} changed"] if changed else [VIEW_WORDS[self.list.view]]
         self.query_one(TopBar).set_right(f" {glyphs().dot} ".join(words))
+
+    def _say_title(self, title: str) -> None:
+        self._title = title
+        self.query_one(TopBar).set_title(title or "New run")
 
     def busy_changed(self) -> None:
         """A check or a start began or ended."""
@@ -246,7 +250,8 @@ class LaunchScreen(Screen[None]):
             if self._starter.cancel():
                 report.tell(self.app, "Nothing was started")
             return
-        cast("TunedeckApp", self.app).action_back()
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
 
     def action_edit(self) -> None:
         """Edit the setting in focus."""
@@ -296,11 +301,13 @@ class LaunchScreen(Screen[None]):
     def action_clear(self) -> None:
         """All settings back to their defaults."""
         self.model.clear()
+        self._say_title("")
         self.took_over("All settings are at their defaults. F9 undoes it")
 
     def action_undo(self) -> None:
         """Back to before the last preset, file or clearing."""
         if self.model.undo():
+            self._say_title(self._given_title)
             self.took_over("Undone. F9 again brings it back")
         else:
             report.tell(self.app, "There is nothing to undo: F9 takes back presets, files and F8")
@@ -310,8 +317,7 @@ class LaunchScreen(Screen[None]):
         if self._starter.busy or self._starter.started:
             return
         self.list.end_edit()
-        if self.model.settle():
-            self.list.renew()
+        self.on_settings_list_settled()  # now, not when the message arrives
         wrong = self.model.wrong
         if wrong or self.model.config is None:
             self.list.go(wrong[0], edit=settings()[wrong[0]].kind in PATH_KINDS)
