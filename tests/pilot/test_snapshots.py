@@ -1,0 +1,183 @@
+"""Every screen as a picture, at 80×24 and 160×50."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import process
+from engine.rundir import write_json
+from tests.pictures import compare
+from tests.support import append_step, fake_model, make_run, until, write_rows
+from tui.app import TunedeckApp
+
+NOW = 1_790_003_600.0  # 2026-09-21 15:13:20 UTC
+SIZES = [(80, 24), (160, 50)]
+PLACE = Path("/tmp/tunedeck-pictures")
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, xdg: Path) -> Iterator[Path]:
+    """A directory of always the same name, a stopped clock, one time zone, one locale."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.mkdir()
+    monkeypatch.chdir(PLACE)
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("TUNEDECK_ASCII", "0")
+    monkeypatch.setattr(process, "host", lambda: "gpu1")
+    time.tzset()
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    strftime = time.strftime
+    monkeypatch.setattr(
+        time, "strftime", lambda form, when=None: strftime(form, time.gmtime(NOW) if when is None else when)
+    )
+    yield PLACE
+    shutil.rmtree(PLACE, ignore_errors=True)
+
+
+def several_runs(place: Path) -> None:
+    runs = place / "runs"
+    make_run(
+        runs / "chat-style-r16",
+        steps=150,
+        created=NOW - 400,
+        run_id="20260921-150000-aaaaa",
+        base_model="/models/Qwen2.5-7B-Instruct",
+    )
+    make_run(
+        runs / "support-ko",
+        steps=62,
+        total=150,
+        state="running",
+        created=NOW - 30,
+        run_id="20260921-151250-bbbbb",
+        name="고객 지원 한국어",
+    )
+    make_run(runs / "long-context", steps=3, total=900, state="failed", created=NOW - 90_000, run_id="20260920-140000-ccccc",
+             reason="out of GPU memory at step 4; lower batch_size (4) or max_seq_length (8192), or set load_in_4bit")  # fmt: skip
+    make_run(runs / "evening", steps=40, total=200, state="stopped", created=NOW - 200_000, run_id="20260919-080000-ddddd",
+             reason="stopped on request, at step 40 of 200; adapter saved")  # fmt: skip
+    make_run(
+        runs / "night",
+        steps=120,
+        total=600,
+        state="killed",
+        created=NOW - 300_000,
+        run_id="20260918-040000-eeeee",
+        reason="killed by SIGKILL",
+    )
+    away = make_run(
+        runs / "other-machine", steps=70, total=100, state="running", created=NOW - 500, run_id="20260921-150459-fffff"
+    )
+    write_json(
+        away.status_json, {**(away.read_status() or {}), "machine_id": "x", "host": "gpu7", "heartbeat": NOW - 12}
+    )
+
+
+async def shoot(
+    app: TunedeckApp, size: tuple[int, int], name: str, request: pytest.FixtureRequest, ready: Any, *keys: str
+) -> None:
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: ready(app), 20)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        await pilot.pause(0.7)
+        compare(app, f"{name}-{size[0]}x{size[1]}", update=request.config.getoption("--update-snapshots"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_welcome(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    app = TunedeckApp(theme_name="dark")
+    await shoot(app, size, "runs-none", request, lambda app: not app.screen.searching)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_runs(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    several_runs(place)
+    app = TunedeckApp(theme_name="dark")
+    await shoot(
+        app, size, "runs", request, lambda app: len(app.known_runs()) == 6 and not app.screen.searching, "down", "down"
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_help_and_confirmation(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    several_runs(place)
+    for name, key in (("help", "question_mark"), ("confirm", "s")):
+        app = TunedeckApp(theme_name="dark")
+        await shoot(app, size, name, request, lambda app: len(app.known_runs()) == 6 and not app.screen.searching, key)
+
+
+def is_form(app: TunedeckApp) -> bool:
+    from tui.screens.launch import LaunchScreen
+
+    return isinstance(app.screen, LaunchScreen) and bool(app.screen.list.names) and not app.screen._reading
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_empty_form(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    await shoot(TunedeckApp(initial="launch", theme_name="dark"), size, "launch-empty", request, is_form)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_form_with_a_run_and_a_mistake(
+    size: tuple[int, int], place: Path, request: pytest.FixtureRequest
+) -> None:
+    fake_model(place / "model")
+    write_rows(place / "train.jsonl", 400)
+    write_rows(place / "eval.jsonl", 60)
+    values = {"base_model": str(place / "model"), "train_path": str(place / "train.jsonl"), "eval_path": str(place / "eval.jsonl"),
+              "learning_rate": 2e-4, "lora_r": 32, "batch_size": 4}  # fmt: skip
+    await shoot(TunedeckApp(initial="launch", values=values, theme_name="dark"), size, "launch", request, is_form)
+    values["lora_dropout"] = "1.5"
+    values["train_path"] = str(place / "missing.jsonl")
+    await shoot(TunedeckApp(initial="launch", values=values, theme_name="dark"), size, "launch-wrong", request, is_form)
+
+
+def watching(path: Path) -> TunedeckApp:
+    return TunedeckApp(initial="watch", watch=path, theme_name="dark")
+
+
+def is_drawn(app: TunedeckApp) -> bool:
+    from tui.screens.watch import WatchScreen
+
+    return isinstance(app.screen, WatchScreen) and app.screen.is_mounted
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("state", ["starting", "running", "stalled", "completed", "failed", "nan"])
+async def test_watch(size: tuple[int, int], state: str, place: Path, request: pytest.FixtureRequest) -> None:
+    path = place / "runs" / "chat-style-r16"
+    common = {"run_id": "20260921-150000-aaaaa", "base_model": "/models/Qwen2.5-7B-Instruct", "total": 300}
+    if state == "starting":
+        run = make_run(path, steps=0, state="starting", created=NOW - 20, evals=0, **common)
+        from engine.events import EventWriter
+
+        EventWriter(run.events).write("phase", name="loading", done=None, total=None)
+    elif state == "running":
+        run = make_run(path, steps=200, state="running", created=NOW - 121, **common)
+    elif state == "stalled":
+        run = make_run(path, steps=200, state="running", created=NOW - 700, **common)
+    elif state == "nan":
+        run = make_run(path, steps=199, state="running", created=NOW - 121, **common)
+        append_step(run, 200, float("nan"), total_steps=300)
+    elif state == "failed":
+        run = make_run(
+            path,
+            steps=120,
+            state="failed",
+            created=NOW - 500,
+            reason="out of GPU memory at step 121; lower batch_size (4)",
+            **common,
+        )
+    else:
+        run = make_run(
+            path, steps=300, state="completed", created=NOW - 500, reason="all steps done, adapter saved", **common
+        )
+    await shoot(watching(run.path), size, f"watch-{state}", request, is_drawn)
