@@ -121,8 +121,7 @@ def layout(width: int, wanted: dict[str, int]) -> list[Placed]:
             more = min(spare, max(0, least - base[key]))
             base[key] += more
             spare -= more
-    if spare < 0:
-        base["name"] = max(4, base["name"] + spare)
+    base["name"] = max(4, base["name"] + spare)
     return [Placed(column, base[column.key]) for column in shown]
 
 

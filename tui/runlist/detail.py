@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from engine.text import clean, clean_path
 from tui import format as fmt
 from tui.glyphs import glyphs, state_text
 from tui.runlist.columns import begun, elapsed, state_colour
+from tui.widgets.lines import crop
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
@@ -19,7 +22,7 @@ Part = tuple[str, str]
 def lines(run: RunSummary, width: int, now: float | None = None) -> list[list[Part]]:
     """Three lines; texts are cleaned here and cut to the width."""
     now = time.time() if now is None else now
-    return [_crop(_standing(run, now), width), _crop(_numbers(run, now), width), _place(run, width)]
+    return [crop(_standing(run, now), width), _facts(run, width, now), _place(run, width)]
 
 
 def _standing(run: RunSummary, now: float) -> list[Part]:
@@ -37,21 +40,32 @@ def _standing(run: RunSummary, now: float) -> list[Part]:
     return parts
 
 
-def _numbers(run: RunSummary, now: float) -> list[Part]:
-    facts = [("model", clean(run.base_model, 300) if run.base_model else glyphs().dash)]
-    if run.best_loss is not None:
-        facts.append(("best loss", fmt.loss(run.best_loss)))
+def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
+    """What fits, the most important first; a fact is shown whole or not at all."""
+    start = fmt.clock(begun(run), now, long=True)
+    facts = [("started" if run.started else "made", start)]
+    if run.ended:
+        facts.append(("ended", fmt.clock(run.ended, now, long=True)))
+    facts.append(("took" if run.ended else "for", fmt.duration_exact(elapsed(run, now))))
+    least = sum(len(label) + cell_len(value) + 4 for label, value in facts)
     if run.last_eval_loss is not None:
         facts.append(("eval", f"{fmt.loss(run.last_eval_loss)}, best {fmt.loss(run.best_eval_loss)}"))
-    start = fmt.clock(begun(run), now, long=True)
-    word = "started" if run.started else "made"
-    if run.ended:
-        facts.append((word, f"{start}, ended {fmt.clock(run.ended, now, long=True)}"))
-    else:
-        facts.append((word, start))
-    facts.append(("took" if run.ended else "for", fmt.duration_exact(elapsed(run, now))))
+    if run.best_loss is not None:
+        facts.append(("best loss", fmt.loss(run.best_loss)))
+    if run.points:
+        facts.append(("logged steps", fmt.count(run.points)))
+    model = (
+        fmt.shorten(fmt.cells(clean(run.base_model, 300)), max(12, width - least - 6), "start")
+        if run.base_model
+        else glyphs().dash
+    )
     parts: list[Part] = []
-    for label, value in facts:
+    used = 0
+    for label, value in [("model", model), *facts]:
+        size = len(label) + 1 + cell_len(value) + (3 if parts else 0)
+        if used + size > width:
+            break
+        used += size
         parts += [(f"{'   ' if parts else ''}{label} ", "muted"), (value, "text")]
     return parts
 
@@ -60,9 +74,3 @@ def _place(run: RunSummary, width: int) -> list[Part]:
     run_id = clean(run.id, 40)
     path = fmt.shorten(fmt.cells(clean_path(run.path)), max(8, width - len(run_id) - 3), "start")
     return [(run_id, "muted"), ("   ", "text"), (path, "muted")]
-
-
-def _crop(parts: list[Part], width: int) -> list[Part]:
-    from tui.widgets.lines import crop
-
-    return crop(parts, width)

@@ -120,8 +120,11 @@ class RunTable(ScrollView, can_focus=True):
         shown = self._drawn[y] = self._line(y, time.time())
         parts, ground = shown
         base = self._style(ground)
-        back = Style(bgcolor=base.bgcolor, bold=base.bold)
-        segments = [Segment(text, self._style(name) + back) for text, name in parts if text]
+        if base.reverse:  # few colours: one for the whole line, since not every pair of them can be read
+            segments = [Segment(text, base) for text, _ in parts if text]
+        else:
+            back = Style(bgcolor=base.bgcolor, bold=base.bold, underline=base.underline)
+            segments = [Segment(text, self._style(name) + back) for text, name in parts if text]
         return Strip(segments).adjust_cell_length(self.scrollable_content_region.width, base)
 
     def on_resize(self, event: events.Resize) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
@@ -16,18 +17,20 @@ from engine.text import clean
 from tui import report
 from tui.glyphs import glyphs
 from tui.keys import bindings
-from tui.runlist import columns, detail
+from tui.runlist import columns
 from tui.runlist.feed import Batch, RunsFeed
 from tui.runlist.model import RunList
+from tui.runlist.panel import RunPanel
 from tui.runlist.table import RunTable
 from tui.widgets.chrome import KeyBar, TopBar
-from tui.widgets.lines import Lines
+from tui.widgets.lines import Line, Lines
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
     from tui.app import TunedeckApp
 
 TICK_SECONDS = 1.0
+TALL = 32
 NEEDS_RUN = frozenset({"watch", "clone", "copy_path"})
 
 
@@ -50,6 +53,7 @@ class RunsScreen(Screen[None]):
         self.searching = True
         self.feed = RunsFeed(self._roots, self._deliver)
         self._able = (False, False)
+        self._tall = False
 
     # Widgets.
 
@@ -59,14 +63,18 @@ class RunsScreen(Screen[None]):
         yield Lines(id="runs-header")
         yield RunTable()
         yield Static(_welcome(), id="runs-welcome")
-        yield Lines(id="runs-rule")
-        yield Lines(id="runs-detail")
+        yield RunPanel(id="runs-panel")
         yield KeyBar()
 
     @property
     def table(self) -> RunTable:
         """The rows."""
         return self.query_one(RunTable)
+
+    @property
+    def panel(self) -> RunPanel:
+        """The selected run."""
+        return self.query_one(RunPanel)
 
     def on_mount(self) -> None:
         """Start looking once the first frame stands."""
@@ -80,21 +88,28 @@ class RunsScreen(Screen[None]):
     def on_screen_suspend(self) -> None:
         """Nobody looks at the list now."""
         self.feed.pause()
+        self.panel.rest(True)
 
     def on_screen_resume(self) -> None:
         """Look at once."""
         self.feed.resume()
+        self.panel.rest(False)
 
-    def on_resize(self) -> None:
-        """The rule and the detail have the old width."""
-        self.call_after_refresh(self._draw_detail)
+    async def on_resize(self, event: Resize) -> None:
+        """Tall terminals have room for a curve, once there are runs."""
+        self._tall = event.size.height >= TALL
+        await self._fit_chart()
+
+    async def _fit_chart(self) -> None:
+        if self.list.runs:
+            await self.panel.set_chart(max(8, round(0.3 * self.size.height)) if self._tall else 0)
 
     # News.
 
     def _deliver(self, batch: Batch) -> None:
         self.post_message(self.News(batch))
 
-    def on_runs_screen_news(self, message: News) -> None:
+    async def on_runs_screen_news(self, message: News) -> None:
         """Take in what the feed found."""
         batch = message.batch
         if batch.failure is not None:
@@ -103,6 +118,7 @@ class RunsScreen(Screen[None]):
         self.searching = batch.searching
         self.list.update(batch.changed, batch.gone)
         self._draw()
+        await self._fit_chart()
 
     def on_run_table_moved(self) -> None:
         """Another run, or news of this one."""
@@ -133,15 +149,11 @@ class RunsScreen(Screen[None]):
         self.query_one("#runs-header", Lines).show([parts])
 
     def _draw_detail(self) -> None:
-        box, run = self.query_one("#runs-detail", Lines), self.table.selected
-        rule = self.query_one("#runs-rule", Lines)
-        rule.show([[(glyphs().rule * max(0, rule.content_size.width), "rule")]])
-        if run is not None:
-            box.show(detail.lines(run, max(10, box.content_size.width)))
-        elif self.list.words:
-            box.show([[("No run has all of these words. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]])
-        else:
-            box.show([])
+        run = self.table.selected
+        note: Line = []
+        if run is None and self.list.words:
+            note = [("No run has all of these words. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]
+        self.panel.show(run, note)
         able = (run is not None, run is not None and run.live)
         if able != self._able:
             self._able = able
@@ -301,7 +313,7 @@ class RunsScreen(Screen[None]):
             field = Input(placeholder="words of the name, model, state or id; enter keeps, esc clears",
                           id="runs-filter", compact=True)  # fmt: skip
             field.cursor_blink = False
-            await self.mount(field, before="#runs-rule")
+            await self.mount(field, before="#runs-panel")
         self.query_one("#runs-filter", Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
