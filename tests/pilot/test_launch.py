@@ -384,7 +384,7 @@ async def test_escape_gives_a_check_up(files: Path, launched: Launched, monkeypa
     async with app.run_test(size=SIZE) as pilot:
         screen = await form(app, pilot)
         await pilot.press("f5")
-        assert "Checking model" in shown(app)
+        assert "Checking everything" in shown(app)
         await pilot.press("9")
         assert screen.list.entry is None, "nothing changes under a check"
         await pilot.press("escape")

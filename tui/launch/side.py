@@ -16,6 +16,7 @@ from tui.launch import ladder
 from tui.launch.complete import PATH_KINDS
 from tui.launch.model import FormModel, default_text
 from tui.launch.rows import explain
+from tui.launch.starter import CHECKING
 from tui.widgets.lines import Line, length
 
 LABEL = 9
@@ -180,7 +181,7 @@ def _to_do(model: FormModel, width: int, room: int) -> list[Line]:
 def _verdict(model: FormModel, width: int, now: Now) -> list[Line]:
     """What is left to do, or the key that starts the run."""
     if now.busy:
-        cancel: Line = [("   esc", "key"), (" cancels", "muted")] if now.busy.startswith("Checking") else []
+        cancel: Line = [("   esc", "key"), (" cancels", "muted")] if now.busy == CHECKING else []
         return [[(f"{now.busy}{glyphs().ellipsis}", "accent"), *cancel]]
     wrong = model.wrong
     if wrong:

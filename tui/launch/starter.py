@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.preflight import Preflight
     from tui.screens.launch import LaunchScreen
 
-CHECKING, STARTING = "Checking model, data and output directory", "Starting the run"
+CHECKING, STARTING = "Checking everything", "Starting the run"
 
 
 @dataclass

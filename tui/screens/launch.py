@@ -23,7 +23,7 @@ from tui.launch.files import Files
 from tui.launch.form import SettingsList
 from tui.launch.model import TRUST_WORD, VIEWS, Draft, FormModel, default_text
 from tui.launch.probe import Asked, Found, Probe
-from tui.launch.starter import CHECKING, Outcome, Starter
+from tui.launch.starter import Outcome, Starter
 from tui.launch.view import SettingsView
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Lines
@@ -327,6 +327,3 @@ class LaunchScreen(Screen[None]):
     def on_outcome(self, outcome: Outcome) -> None:
         """A check or a start is done."""
         self._starter.take(outcome)
-
-
-__all__ = ["CHECKING", "LaunchScreen"]
