@@ -37,13 +37,13 @@ APP = (
 )  # fmt: skip
 
 RUNS = (
-    Key("runs.watch", "enter", "watch", "watch", "Watch the selected run: live while it runs, its record afterwards",
+    Key("runs.watch", "enter", "watch", "watch", "Open the selected run: live, or what is recorded of it",
         display="⏎"),
     Key("runs.new", "n", "new", "new run", "Set up a new run"),
     Key("runs.demo", "d", "demo", "sample run", "Set up the sample run: a tiny model, no GPU, no network"),
     Key("runs.clone", "c", "clone", "clone", "Set up a new run with the settings of the selected one"),
     Key("runs.stop", "s", "stop", "stop", "Ask the selected run to finish its step, save and end"),
-    Key("runs.filter", "slash", "filter", "filter", "Show only runs whose name, model, state or id has these words",
+    Key("runs.filter", "slash", "filter", "filter", "Show only runs with these words in name, model, state or id",
         display="/"),
     Key("runs.order", "o", "order", "order", "Order by start, name, state or loss"),
     Key("runs.root", "a", "add_root", "add folder", "Search one more folder for runs; it is remembered"),
@@ -124,24 +124,30 @@ CONFIRM = (
     Key("confirm.no", "n,escape", "no", "no", "No, go back", show=False, display="esc", palette=False),
 )
 
+FILTER = (
+    Key("filter.keep", "enter", "submit", "keep the filter", "Back to the rows", display="⏎", palette=False),
+    Key("filter.clear", "escape", "clear", "all runs", "Show all runs again", display="esc", palette=False),
+)
+
 ASK = (Key("ask.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),)
 
 CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close", display="esc", palette=False),)
 
 TABLES: dict[str, tuple[Key, ...]] = {
-    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "ask": ASK,
+    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "ask": ASK,
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
 }  # fmt: skip
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
 
 
 def bindings(*tables: str) -> list[BindingType]:
-    """Textual bindings of the named tables."""
+    """Textual bindings of the named tables; of several keys for one action the footer knows the first."""
     return [
-        Binding(row.key, row.action, row.label, show=row.show, key_display=row.display or None, priority=row.priority,
-                tooltip=row.help, id=row.id)
+        Binding(key, row.action, row.label, show=row.show and not other, key_display=row.display or None,
+                priority=row.priority, tooltip=row.help, id=row.id)
         for table in tables
         for row in TABLES[table]
+        for other, key in enumerate(row.key.split(","))
     ]  # fmt: skip
 
 

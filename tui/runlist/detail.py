@@ -54,11 +54,10 @@ def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
         facts.append(("best loss", fmt.loss(run.best_loss)))
     if run.points:
         facts.append(("logged steps", fmt.count(run.points)))
-    model = (
-        fmt.shorten(fmt.cells(clean(run.base_model, 300)), max(12, width - least - 6), "start")
-        if run.base_model
-        else glyphs().dash
-    )
+    room = max(12, width - least - 6)
+    model = fmt.cells(clean(run.base_model, 300)) if run.base_model else glyphs().dash
+    if cell_len(model) > room:
+        model = fmt.shorten(fmt.model_name(model), room, "middle")
     parts: list[Part] = []
     used = 0
     for label, value in [("model", model), *facts]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
@@ -59,6 +60,4 @@ class ConfirmScreen(ModalScreen[bool]):
 
 
 def _button(label: str, key: str, id: str) -> Button:
-    from textual.content import Content
-
-    return Button(Content(f"{label}  ").append(Content.styled(key, "$text-muted")), id=id, compact=True)
+    return Button(Content(f"{label}  {key}"), id=id, compact=True)

@@ -189,7 +189,9 @@ class RunsScreen(Screen[None]):
             return run is not None and run.live
         if action in NEEDS_RUN:
             return run is not None
-        return bool(self.list.runs) if action in ("filter", "order") else True
+        if action in ("filter", "order"):
+            return bool(self.list.runs) and not isinstance(self.focused, FilterLine)
+        return True
 
     def action_watch(self) -> None:
         """Open the selected run."""
@@ -308,13 +310,9 @@ class RunsScreen(Screen[None]):
 
     async def action_filter(self) -> None:
         """Open the filter line."""
-        box = self.query("#runs-filter")
-        if not box:
-            field = Input(placeholder="words of the name, model, state or id; enter keeps, esc clears",
-                          id="runs-filter", compact=True)  # fmt: skip
-            field.cursor_blink = False
-            await self.mount(field, before="#runs-panel")
-        self.query_one("#runs-filter", Input).focus()
+        if not self.query(FilterLine):
+            await self.mount(FilterLine(), before="#runs-panel")
+        self.query_one(FilterLine).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while typing."""
@@ -331,11 +329,25 @@ class RunsScreen(Screen[None]):
 
     def key_escape(self) -> None:
         """Clear the filter."""
-        for box in self.query("#runs-filter"):
+        for line in self.query(FilterLine):
             self.list.set_filter("")
-            box.remove()
+            line.remove()
             self.table.focus()
             self._draw()
+
+
+class FilterLine(Input):
+    """One line to type words in."""
+
+    BINDINGS = bindings("filter")
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="words of the name, model, state or id", id="runs-filter", compact=True)
+        self.cursor_blink = False
+
+    def action_clear(self) -> None:
+        """Show all runs."""
+        cast(RunsScreen, self.screen).key_escape()
 
 
 def _welcome() -> Content:
