@@ -1,9 +1,6 @@
-"""The README's table of settings. ``python -m engine.config.table README.md`` rewrites it in place."""
+"""The settings as Markdown tables, for the README (``python -m tui.readme README.md``)."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 from engine.config.fields import GROUPS
 from engine.config.flags import format_value
@@ -36,8 +33,3 @@ def replace_between(text: str, begin: str, end: str, content: str) -> str:
     before, rest = text.split(begin, 1)
     after = rest.split(end, 1)[1]
     return f"{before}{begin}\n{content}\n{end}{after}"
-
-
-if __name__ == "__main__":
-    readme = Path(sys.argv[1])
-    readme.write_text(refresh(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -77,10 +77,10 @@ def test_only_the_six_entries_of_the_design_stand_at_the_root() -> None:
 
 
 def test_the_readme_is_up_to_date() -> None:
-    from engine.config.table import refresh
+    from tui.readme import refresh
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert refresh(text) == text, "run: python -m engine.config.table README.md"
+    assert refresh(text) == text, "run: python -m tui.readme README.md"
 
 
 def test_the_readme_names_every_command() -> None:
