@@ -18,7 +18,7 @@ THEMES = (
         DARK, primary="#6fb1d6", secondary="#a3be9b", accent="#5fd0c5", success="#8ccf7e", warning="#e5b567",
         error="#f07f7f", foreground="#d9dce3", background="#15171c", surface="#15171c", panel="#20232b", dark=True,
         variables={
-            "text-muted": "#8a92a3", "faint": "#3b404c", "row-cursor": "#263743", "row-cursor-blurred": "#20262e",
+            "text-muted": "#98a0b0", "faint": "#3b404c", "row-cursor": "#25353f", "row-cursor-blurred": "#20262e",
             "border": "#5fd0c5", "border-blurred": "#3b404c", "scrollbar": "#3b404c", "scrollbar-hover": "#5b6272",
             "scrollbar-active": "#5fd0c5", "scrollbar-background": "#15171c", "scrollbar-background-hover": "#15171c",
             "scrollbar-background-active": "#15171c", "scrollbar-corner-color": "#15171c",
@@ -26,14 +26,14 @@ THEMES = (
         },
     ),
     Theme(
-        LIGHT, primary="#1f5f8b", secondary="#4d6b45", accent="#00737b", success="#2f7a33", warning="#8f5a00",
+        LIGHT, primary="#1f5f8b", secondary="#4d6b45", accent="#006c74", success="#2a7030", warning="#875400",
         error="#b3261e", foreground="#22262c", background="#fafaf8", surface="#fafaf8", panel="#ecedee", dark=False,
         variables={
-            "text-muted": "#5f6773", "faint": "#c6cad1", "row-cursor": "#d3e8ea", "row-cursor-blurred": "#e6eaec",
-            "border": "#00737b", "border-blurred": "#c6cad1", "scrollbar": "#c6cad1", "scrollbar-hover": "#9aa1ac",
-            "scrollbar-active": "#00737b", "scrollbar-background": "#fafaf8", "scrollbar-background-hover": "#fafaf8",
+            "text-muted": "#5f6773", "faint": "#c6cad1", "row-cursor": "#dceef0", "row-cursor-blurred": "#e6eaec",
+            "border": "#006c74", "border-blurred": "#c6cad1", "scrollbar": "#c6cad1", "scrollbar-hover": "#9aa1ac",
+            "scrollbar-active": "#006c74", "scrollbar-background": "#fafaf8", "scrollbar-background-hover": "#fafaf8",
             "scrollbar-background-active": "#fafaf8", "scrollbar-corner-color": "#fafaf8",
-            "block-cursor-background": "#00737b", "block-cursor-foreground": "#fafaf8",
+            "block-cursor-background": "#006c74", "block-cursor-foreground": "#fafaf8",
         },
     ),
     Theme(

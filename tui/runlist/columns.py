@@ -110,11 +110,10 @@ def layout(width: int, wanted: dict[str, int]) -> list[Placed]:
     # A name of 24 cells is worth more than any column that can be left out, except the loss.
     comfortable = {**base, "name": 24}
     shown = list(COLUMNS)
-    while len(shown) > 2 and _total(shown, comfortable if _last_rank(shown) > 2 else base) > width:
-        worst = max(shown, key=lambda column: column.rank)
-        if worst.rank == 0:
-            break
-        shown.remove(worst)
+    smallest = {**base, "name": 12}
+    while len(shown) > 2 and _total(shown, comfortable if _last_rank(shown) > 2 else smallest) > width:
+        shown.remove(max(reversed(shown), key=lambda column: column.rank))
+    base["state"] = min(base["state"], max(1, width - GAP - 4))
     spare = width - _total(shown, base)
     for key, least in (("name", 24), ("model", 22), ("name", 44), ("model", 30)):
         if spare > 0 and any(column.key == key for column in shown):

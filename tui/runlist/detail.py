@@ -44,10 +44,10 @@ def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
     """What fits, the most important first; a fact is shown whole or not at all."""
     start = fmt.clock(begun(run), now, long=True)
     facts = [("started" if run.started else "made", start)]
-    if run.ended:
-        facts.append(("ended", fmt.clock(run.ended, now, long=True)))
     facts.append(("took" if run.ended else "for", fmt.duration_exact(elapsed(run, now))))
     least = sum(len(label) + cell_len(value) + 4 for label, value in facts)
+    if run.ended:
+        facts.append(("ended", fmt.clock(run.ended, now, long=True)))
     if run.last_eval_loss is not None:
         facts.append(("eval", f"{fmt.loss(run.last_eval_loss)}, best {fmt.loss(run.best_eval_loss)}"))
     if run.best_loss is not None:
