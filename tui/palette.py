@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.fuzzy import Matcher
 from textual.widgets import Input
 
 from engine.text import clean
@@ -35,23 +37,24 @@ class Commands(Provider):
 
     async def discover(self) -> Hits:
         """All actions and the newest runs."""
-        for text, help_text, run in self._actions():
-            yield DiscoveryHit(text, run, help=help_text)
+        for text, about, run in self._actions():
+            yield DiscoveryHit(Content(text), run, text, _plain(about))
         for summary in self._runs()[:RUNS_SHOWN]:
-            yield DiscoveryHit(_run_text(summary), self._opener(summary), help=_run_help(summary))
+            text = _run_text(summary)
+            yield DiscoveryHit(Content(text), self._opener(summary), text, _plain(_run_help(summary)))
 
     async def search(self, query: str) -> Hits:
         """What matches, best first."""
         matcher = self.matcher(query)
-        for text, help_text, run in self._actions():
-            score = max(matcher.match(text), 0.9 * matcher.match(help_text))
+        for text, about, run in self._actions():
+            score = max(matcher.match(text), 0.9 * matcher.match(about))
             if score > 0:
-                yield Hit(score, matcher.highlight(text), run, text=text, help=help_text)
+                yield Hit(score, _highlight(matcher, text), run, text, _plain(about))
         for summary in self._runs():
             text = _run_text(summary)
             score = matcher.match(text)
             if score > 0:
-                yield Hit(score, matcher.highlight(text), self._opener(summary), text=text, help=_run_help(summary))
+                yield Hit(score, _highlight(matcher, text), self._opener(summary), text, _plain(_run_help(summary)))
 
     @property
     def _shell(self) -> TunedeckApp:
@@ -71,6 +74,21 @@ class Commands(Provider):
 
     def _opener(self, summary: RunSummary) -> Callable[[], None]:
         return partial(self._shell.open_watch, Path(summary.path))
+
+
+def _plain(text: str) -> str:
+    """Help without markup: Textual takes content as well as markup, though its types do not say so."""
+    return cast(str, Content(text))
+
+
+def _highlight(matcher: Matcher, text: str) -> Content:
+    """What :meth:`Matcher.highlight` does, without taking the text for markup."""
+    content = Content(text)
+    score, offsets = matcher.fuzzy_search.match(matcher.query, text)
+    for offset in offsets if score else ():
+        if not text[offset].isspace():
+            content = content.stylize(matcher.match_style, offset, offset + 1)
+    return content
 
 
 def _run_text(summary: RunSummary) -> str:

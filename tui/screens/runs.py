@@ -141,6 +141,8 @@ class RunsScreen(Screen[None]):
         empty = not self.list.runs
         self.set_class(empty and not self.searching, "-empty")
         self.table.show(self.list.visible)
+        if self.focused is None and not empty:
+            self.table.focus()  # it could not have the focus while it was hidden
         self._draw_detail()
         self.query_one(TopBar).set_right(self._count())
 
@@ -244,7 +246,7 @@ class RunsScreen(Screen[None]):
         else:
             detail_text = "It finishes its current step, saves, and ends."
             if run.step is not None:
-                detail_text += f" It is at step {run.step} of {run.total_steps or 'an unknown number'}."
+                detail_text += f"\nIt is at step {run.step} of {run.total_steps or 'an unknown number'}."
         if not run.here:
             detail_text += f"\nIt runs on {clean(run.host or 'another host', 60)}: the request is left in its folder."
 
