@@ -39,18 +39,17 @@ def install(app: App[Any]) -> None:
     import asyncio
 
     loop = asyncio.get_running_loop()
+
+    def leave(number: int, _frame: object) -> None:
+        # Not through the loop alone: it may be waiting for a terminal that takes nothing more.
+        insist(128 + number)
+        loop.call_soon_threadsafe(app.exit, None, 128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        return
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        try:
-            loop.add_signal_handler(number, leave, app, 128 + number)
-        except (NotImplementedError, RuntimeError, ValueError):
-            return  # not the main thread (tests)
+        signal.signal(number, leave)
     threading.Thread(target=_watch_line, args=(app, loop), name="tunedeck-line", daemon=True).start()
-
-
-def leave(app: App[Any], code: int) -> None:
-    """Exit with ``code``; within the grace time whatever the app does."""
-    insist(code)
-    app.exit(return_code=code)
 
 
 def insist(code: int) -> None:
@@ -58,8 +57,7 @@ def insist(code: int) -> None:
 
     def end() -> None:
         time.sleep(GRACE_SECONDS)
-        restore_terminal()
-        speak()
+        restore_terminal(last_words="".join(f"{text}\r\n" for text in _last_words))
         os._exit(code)
 
     threading.Thread(target=end, name="tunedeck-leave", daemon=True).start()
@@ -82,8 +80,8 @@ def _watch_line(app: App[Any], loop: Any) -> None:
         pass  # the loop has ended
 
 
-def restore_terminal() -> None:
-    """Give the terminal back; harmless if that has been done, silent if it is gone, never blocking."""
+def restore_terminal(last_words: str = "") -> None:
+    """Give the terminal back; silent if it is gone, and never blocking."""
     try:
         fd = sys.__stderr__.fileno()  # type: ignore[union-attr]
         if not os.isatty(fd):
@@ -93,7 +91,7 @@ def restore_terminal() -> None:
         blocking = os.get_blocking(fd)
         os.set_blocking(fd, False)
         try:
-            os.write(fd, _RESET.encode())
+            os.write(fd, (_RESET + last_words).encode())
         finally:
             os.set_blocking(fd, blocking)
     except (OSError, ValueError, AttributeError, termios.error):
