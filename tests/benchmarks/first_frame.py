@@ -39,7 +39,9 @@ def start(name: str, code: str, folder: str) -> tuple[float, float]:
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(folder)
-        os.environ.update(TERM="xterm-256color", LANG="C.UTF-8", XDG_STATE_HOME=folder, XDG_CACHE_HOME=folder, XDG_CONFIG_HOME=folder)
+        os.environ.update(
+            TERM="xterm-256color", LANG="C.UTF-8", XDG_STATE_HOME=folder, XDG_CACHE_HOME=folder, XDG_CONFIG_HOME=folder
+        )
         os.execv(sys.executable, [sys.executable, "-c", code])
     ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     seen, first = b"", 0.0
@@ -52,7 +54,11 @@ def start(name: str, code: str, folder: str) -> tuple[float, float]:
                 break
             if not first and MARKS[name] in seen:
                 first = time.perf_counter() - begun
-    memory = next(int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    memory = next(
+        int(line.split()[1])
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(fd)
@@ -71,7 +77,9 @@ def main() -> None:
                 result = start(name, code, folder)
                 if number:  # the first round fills the caches
                     found[name].append(result)
-    medians = {name: [statistics.median(values) for values in zip(*results, strict=True)] for name, results in found.items()}
+    medians = {
+        name: [statistics.median(values) for values in zip(*results, strict=True)] for name, results in found.items()
+    }
     print(f"{'':<12}{'first frame':>14}{'resident':>12}")
     for name, (seconds, memory) in medians.items():
         print(f"{name:<12}{seconds:>12.3f} s{memory:>9.1f} MB")
