@@ -25,6 +25,7 @@ from engine.rundir import RunDir
 from engine.worker import memory
 from engine.worker.ownscript import OwnScriptRun
 from engine.worker.recorder import Recorder
+from engine.worker.tap import StepTap, trainer_of
 
 PHASE_SECONDS = 1.0
 # Two changes within one tick of a file system's clock have one time stamp: look again for this long.
@@ -73,10 +74,10 @@ class RunCallback(TrainerCallback):
         self._recorder = recorder
         self._own: OwnScriptRun | None = None
         self._trainer: Any = None
+        self._tap: StepTap | None = None
         self._forced = False
         self._recorded_step = -1
         self._pending_losses: list[float] = []
-        self._metric_lengths: dict[str, int] = {}
         self._tokens_before: float | None = None
         self._mark = time.perf_counter()
         self._saving_since = 0.0
@@ -105,7 +106,10 @@ class RunCallback(TrainerCallback):
         if self.every_step:
             # With the filter on, a NaN loss is logged as the mean of the earlier ones.
             args.logging_nan_inf_filter = False
-            self._attach(_trainer_of(self))
+            self._trainer = trainer_of(self)
+            if StepTap.fits(self._trainer):
+                self._tap = StepTap(self._trainer, lambda logs: self._record(args, state, logs))
+                self._tap.attach()
         self._recorder.phase("training", state.global_step, state.max_steps)
         self.training = True
         self._control_path = str(self._recorder.run.control)
@@ -116,8 +120,8 @@ class RunCallback(TrainerCallback):
         """Answer what was asked for and, in an own script, write the end."""
         self.training = False
         self._answer("checkpoint", "evaluate", outcome="too late: training has ended")
-        if self._trainer is not None:
-            self._trainer.__dict__.pop("log", None)
+        if self._tap is not None:
+            self._tap.detach()
         if self._own is not None:
             self._own.end(self.stop_reason, state)
 
@@ -125,8 +129,8 @@ class RunCallback(TrainerCallback):
 
     @_never_ends_a_run
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Have every step logged, and take requests."""
-        self._forced = self.every_step and not control.should_log
+        """Take requests; where the trainer cannot be tapped, have every step logged."""
+        self._forced = self.every_step and self._tap is None and not control.should_log
         if self._forced:
             control.should_log = True
         self._take_requests(state, control)
@@ -135,13 +139,11 @@ class RunCallback(TrainerCallback):
 
     @_never_ends_a_run
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Record a step that was not caught at the trainer's own log, and restore the host's log history."""
+        """Record what the trainer logs; of steps that were logged only for us, the host's log history keeps none."""
         if not logs or "loss" not in logs or any(key.startswith("eval_") for key in logs):
             return
         if state.global_step != self._recorded_step:
             self._record(args, state, logs)
-        if self._trainer is not None:
-            return
         history = state.log_history
         if self._forced and history and history[-1].get("step") == state.global_step:
             history.pop()
@@ -150,43 +152,6 @@ class RunCallback(TrainerCallback):
             self._pending_losses.append(logs["loss"])
             history[-1]["loss"] = statistics.fmean(self._pending_losses)
             self._pending_losses.clear()
-
-    def _attach(self, trainer: Any) -> None:
-        """Catch per-step logs before they reach the host's log history and reporters; these keep their rhythm."""
-        if trainer is None:
-            return
-        self._trainer = trainer
-        original = trainer.log
-
-        def log(logs: dict[str, Any], *rest: Any, **named: Any) -> None:
-            if "loss" in logs and not any(key.startswith("eval_") for key in logs):
-                try:
-                    self._record(trainer.args, trainer.state, {**logs, **self._fresh_metrics(trainer)})
-                    self._pending_losses.append(logs["loss"])
-                    if self._forced:
-                        return
-                    logs["loss"] = statistics.fmean(self._pending_losses)
-                    self._pending_losses.clear()
-                except Exception:
-                    traceback.print_exc()
-            original(logs, *rest, **named)
-
-        trainer.log = log
-
-    def _fresh_metrics(self, trainer: Any) -> dict[str, float]:
-        """What TRL collected for its next log since the last step (token counts, accuracy, entropy)."""
-        collected = (getattr(trainer, "_metrics", None) or {}).get("train") or {}
-        fresh = {}
-        for name, values in collected.items():
-            if not isinstance(values, list) or not values:
-                continue
-            seen = self._metric_lengths.get(name, 0)
-            if name == "num_tokens" or seen >= len(values):
-                seen = len(values) - 1
-            new = values[seen:]
-            self._metric_lengths[name] = len(values)
-            fresh[name] = sum(new) / len(new)
-        return fresh
 
     def _record(self, args: Any, state: Any, logs: dict[str, Any]) -> None:
         assert self._recorder is not None
@@ -204,7 +169,8 @@ class RunCallback(TrainerCallback):
             new_tokens = tokens
         self._tokens_before = tokens
         extra = {k: v for k, v in logs.items() if k not in _CORE and isinstance(v, int | float)}
-        self._recorder.step(
+        self._recorder.write(
+            "step",
             step=step,
             total_steps=state.max_steps,
             epoch=state.epoch,
@@ -313,7 +279,8 @@ class RunCallback(TrainerCallback):
         return run.requests() if now < self._control_fresh_until else []
 
     def _can_evaluate(self) -> bool:
-        return self._trainer is not None and getattr(self._trainer, "eval_dataset", None) is not None
+        trainer = self._trainer or trainer_of(self)
+        return trainer is not None and getattr(trainer, "eval_dataset", None) is not None
 
     def _answer(self, *verbs: str, outcome: str) -> None:
         for verb in verbs:
@@ -323,21 +290,3 @@ class RunCallback(TrainerCallback):
 
 
 _CORE = frozenset({"loss", "learning_rate", "grad_norm", "epoch", "num_tokens", "num_input_tokens_seen", "step"})
-
-
-def _trainer_of(callback: RunCallback) -> Any:
-    """The trainer that calls this callback.
-
-    Transformers hands a callback everything but the trainer itself; it is the caller a few frames up. Without it the
-    callback still works, only reporters then see every step.
-    """
-    frame = sys._getframe(1)
-    for _ in range(12):
-        if frame.f_back is None:
-            return None
-        frame = frame.f_back
-        candidate = frame.f_locals.get("self")
-        handler = getattr(candidate, "callback_handler", None)
-        if handler is not None and callback in getattr(handler, "callbacks", ()) and hasattr(candidate, "log"):
-            return candidate
-    return None

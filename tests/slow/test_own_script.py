@@ -25,6 +25,9 @@ import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from engine.worker.callback import RunCallback
 
+if sys.argv[4] == "untapped":
+    from engine.worker.tap import StepTap
+    StepTap.fits = classmethod(lambda cls, trainer: False)
 out, every_step, mode = sys.argv[2], sys.argv[3] == "True", sys.argv[4]
 class Spy(TrainerCallback):
     seen = []
@@ -44,8 +47,9 @@ trainer = Trainer(model=AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=
     args=TrainingArguments(out, max_steps=steps, logging_steps=4, per_device_train_batch_size=2, save_steps=5,
                            eval_strategy="steps", eval_steps=5, report_to="none", use_cpu=True, disable_tqdm=True),
     train_dataset=rows, eval_dataset=rows[:4], callbacks=[RunCallback(every_step=every_step, name="mine"), Spy(), Slow()])
-trainer.train()
+mean = trainer.train().training_loss
 print("SPY", Spy.seen, [r["step"] for r in trainer.state.log_history if "loss" in r])
+print("LOSSES", [r["loss"] for r in trainer.state.log_history if "loss" in r], mean)
 """
 
 
@@ -84,6 +88,25 @@ def test_every_step_false_leaves_the_rhythm_alone(tmp_path: Path) -> None:
     assert [e["step"] for e in read_events(RunDir(tmp_path / "out")) if e["type"] == "step"] == [4, 8]
 
 
+def test_the_hosts_own_figures_are_the_same_with_and_without(tmp_path: Path) -> None:
+    def losses(folder: str, every_step: bool, mode: str = "plain") -> list[float]:
+        (tmp_path / folder).mkdir()
+        out, err = start(tmp_path / folder, every_step, mode).communicate(timeout=120)
+        line = next((line for line in out.splitlines() if line.startswith("LOSSES")), None)
+        assert line is not None, err
+        return [float(word.strip("[],")) for word in line.split()[1:]]
+
+    without = losses("without", every_step=False)
+    assert losses("tapped", every_step=True) == pytest.approx(without, rel=1e-6)
+    steps = [e for e in read_events(RunDir(tmp_path / "tapped" / "out")) if e["type"] == "step"]
+    assert sum(e["loss"] for e in steps[:4]) / 4 == pytest.approx(without[0], rel=1e-6)
+
+    untapped = losses("untapped", every_step=True, mode="untapped")
+    assert untapped == pytest.approx(without, rel=1e-6)
+    found = [e for e in read_events(RunDir(tmp_path / "untapped" / "out")) if e["type"] == "step"]
+    assert [e["loss"] for e in found] == pytest.approx([e["loss"] for e in steps], rel=1e-6)
+
+
 def test_a_second_run_sets_the_first_record_aside(tmp_path: Path) -> None:
     start(tmp_path).communicate(timeout=120)
     first = json.loads((tmp_path / "out/.tunedeck/run.json").read_text())["id"]
@@ -120,7 +143,7 @@ def test_requests_are_taken_and_a_sigkill_reads_as_lost(tmp_path: Path) -> None:
 
 def test_a_disk_that_refuses_events_does_not_end_training(tmp_path: Path) -> None:
     """The events file is replaced by a directory before training: every write fails."""
-    script = SCRIPT.replace("trainer.train()", """
+    script = SCRIPT.replace("mean = trainer.train()", """
 class Break(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == 2:
@@ -129,7 +152,7 @@ class Break(TrainerCallback):
             os.close(writer._fd)
             writer._fd = os.open("/dev/full", os.O_WRONLY)
 trainer.add_callback(Break())
-trainer.train()""", 1)  # fmt: skip
+mean = trainer.train()""", 1)  # fmt: skip
     (tmp_path / "mine.py").write_text(script)
     words = [sys.executable, str(tmp_path / "mine.py"), str(MODEL), str(tmp_path / "out"), "True", "plain"]
     result = subprocess.run(
