@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from engine.checkpoints import safetensors_complete, safetensors_header
 from engine.errors import Problem
@@ -73,7 +76,15 @@ def _tokenizer(path: Path, bad: Any) -> None:
     if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")):
         bad("holds no tokenizer", "Copy the tokenizer files of the model into it")
         return
-    if chat_template(path) is None:
+    if (path / "tokenizer.json").is_file() and not _is_json(path / "tokenizer.json"):
+        bad("is damaged", "Download the model again", path / "tokenizer.json")
+        return
+    template = chat_template(path)
+    if template is not None:
+        fault = template_fault(template)
+        if fault:
+            bad(f"the chat template cannot be read: {fault}", "Take the template of the model's family")
+    else:
         bad("has no chat template, so chats cannot be rendered",
             "Put the model family's template into chat_template.jinja")  # fmt: skip
 
@@ -97,6 +108,28 @@ def chat_template(path: Path) -> str | None:
             if isinstance(found, str):
                 return found
     return None
+
+
+def template_fault(template: str) -> str:
+    """What keeps a chat template from being read, with its line; empty if nothing does."""
+    import jinja2
+
+    # A tag of transformers that jinja does not know; it marks what the assistant says.
+    plain = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
+    try:
+        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False).parse(plain)
+    except jinja2.TemplateSyntaxError as error:
+        return clean(f"line {error.lineno}: {error.message}", 200)
+    except (RecursionError, ValueError):
+        return "it is no template"
+    return ""
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(orjson.loads(path.read_bytes()), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def _unknown_targets(names: set[str], target_modules: list[str]) -> list[Problem]:

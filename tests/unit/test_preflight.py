@@ -68,6 +68,23 @@ def test_template_inside_the_tokenizer_config_counts(good: dict[str, object], tm
     assert kinds(good) == []
 
 
+@pytest.mark.parametrize(("template", "fault"), [
+    ("{% if x %}", "line 1"), ("a\n{{ messages[ }}", "line 2"), ("{{ a }}{% endfor %}", "line 1"), ("{% generation %}x{%- endgeneration -%}", ""),
+    ("{% for m in messages %}{% if loop.last %}{% break %}{% endif %}{% endfor %}", "")])  # fmt: skip
+def test_a_template_that_cannot_be_read_is_refused(
+    good: dict[str, object], tmp_path: Path, template: str, fault: str
+) -> None:
+    (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    found = check(parse(good)).errors
+    assert bool(found) == bool(fault) and all(fault in p.message and p.setting == "base_model" for p in found)
+
+
+def test_a_damaged_tokenizer_is_refused(good: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "model" / "tokenizer.json").write_text('{"model": ')
+    (problem,) = check(parse(good)).errors
+    assert "tokenizer.json" in str(problem.file) and problem.setting == "base_model"
+
+
 def test_missing_shard(good: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "model" / "model.safetensors.index.json").write_text(
         '{"weight_map": {"a.q_proj.weight": "model-1.safetensors"}}'
