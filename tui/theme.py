@@ -18,7 +18,7 @@ THEMES = (
         DARK, primary="#6fb1d6", secondary="#a3be9b", accent="#5fd0c5", success="#8ccf7e", warning="#e5b567",
         error="#f07f7f", foreground="#d9dce3", background="#15171c", surface="#15171c", panel="#20232b", dark=True,
         variables={
-            "text-muted": "#98a0b0", "faint": "#3b404c", "row-cursor": "#25353f", "row-cursor-blurred": "#20262e",
+            "text-muted": "#98a0b0", "faint": "#3b404c", "row-cursor": "#2b3036", "row-cursor-blurred": "#212429",
             "border": "#5fd0c5", "border-blurred": "#3b404c", "scrollbar": "#3b404c", "scrollbar-hover": "#5b6272",
             "scrollbar-active": "#5fd0c5", "scrollbar-background": "#15171c", "scrollbar-background-hover": "#15171c",
             "scrollbar-background-active": "#15171c", "scrollbar-corner-color": "#15171c",
@@ -29,7 +29,7 @@ THEMES = (
         LIGHT, primary="#1f5f8b", secondary="#4d6b45", accent="#006c74", success="#2a7030", warning="#875400",
         error="#b3261e", foreground="#22262c", background="#fafaf8", surface="#fafaf8", panel="#ecedee", dark=False,
         variables={
-            "text-muted": "#5f6773", "faint": "#c6cad1", "row-cursor": "#dceef0", "row-cursor-blurred": "#e6eaec",
+            "text-muted": "#5f6773", "faint": "#c6cad1", "row-cursor": "#e0e5e8", "row-cursor-blurred": "#ebedee",
             "border": "#006c74", "border-blurred": "#c6cad1", "scrollbar": "#c6cad1", "scrollbar-hover": "#9aa1ac",
             "scrollbar-active": "#006c74", "scrollbar-background": "#fafaf8", "scrollbar-background-hover": "#fafaf8",
             "scrollbar-background-active": "#fafaf8", "scrollbar-corner-color": "#fafaf8",
