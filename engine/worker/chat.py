@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from engine.worker.failure import CannotTrain
+
 _PAD_WORDS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "<|padding|>", "[PAD]", "<|vision_pad|>", "<unk>",
               "<|endoftext|>", "<|end_of_text|>")  # fmt: skip
 
@@ -20,14 +22,14 @@ class AssistantMarking:
 
 
 def load_tokenizer(config: dict[str, Any]) -> Any:
-    """The model's tokenizer; raises :class:`ValueError` with words for people if it has no chat template."""
+    """The model's tokenizer; raises :class:`CannotTrain` with words for people if it has no chat template."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         config["base_model"], revision=config["revision"], trust_remote_code=config["trust_remote_code"]
     )
     if not tokenizer.chat_template:
-        raise ValueError(f"{config['base_model']} has no chat template, so chats cannot be rendered")
+        raise CannotTrain(f"{config['base_model']} has no chat template, so chats cannot be rendered")
     return tokenizer
 
 

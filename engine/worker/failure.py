@@ -7,8 +7,14 @@ import errno
 from engine.text import clean
 
 
+class CannotTrain(ValueError):
+    """A run that cannot go on, said in words for people."""
+
+
 def explain(error: BaseException, step: int, config: dict[str, object]) -> str:
     """The reason of a failed run. ``step`` is the last finished one."""
+    if isinstance(error, CannotTrain):
+        return clean(error, 400)
     name = type(error).__name__
     text = clean(str(error).strip(), 300)
     where = f" at step {step + 1}" if step else ""

@@ -8,6 +8,7 @@ from typing import Any
 from engine.rundir import RunDir, write_json
 from engine.worker import chat, dataset
 from engine.worker.callback import RunCallback
+from engine.worker.failure import CannotTrain
 from engine.worker.ownscript import versions
 from engine.worker.recipe import Machine, Recipe, resolve
 from engine.worker.recorder import Recorder
@@ -29,7 +30,7 @@ class Training:
         trainer.train()
         state = trainer.state
         if not self.callback.stop_reason and state.global_step < 1:
-            raise ValueError("no step was trained: every row was left out or fully masked")
+            raise CannotTrain("no step was trained: every row was left out or fully masked")
         self.save(trainer)
         if self.callback.stop_reason:
             return (
@@ -55,7 +56,7 @@ class Training:
             if text:
                 self.recorder.notice(text)
         if recipe.assistant_only_loss and not marking.possible:
-            raise ValueError(f"assistant_only_loss is true, but {marking.why_not}")
+            raise CannotTrain(f"assistant_only_loss is true, but {marking.why_not}")
         if recipe.assistant_only_loss and not marking.stop_token_trained:
             self.recorder.notice(
                 "This template leaves the end of a turn out of the loss: the model may not learn to stop", "warning"
@@ -107,7 +108,7 @@ class Training:
         """TRL drops rows that are cut off before their first trained token without a word."""
         limit = self.config["max_seq_length"]
         if len(kept) == 0:
-            raise ValueError(f"every row is cut off before the text that is learned: raise max_seq_length ({limit})")
+            raise CannotTrain(f"every row is cut off before the text that is learned: raise max_seq_length ({limit})")
         if not packed and len(kept) < len(given):
             text = f"{len(given) - len(kept)} of {len(given)} rows are cut off before the text that is learned and were left out"
             self.recorder.notice(f"{text}: raise max_seq_length ({limit}) to keep them", "warning")
