@@ -71,6 +71,7 @@ class TunedeckApp(App[None]):
         """Open what was asked for; from here on a signal or a lost line ends the app in order."""
         if not self.is_headless:
             leaving.install(self)
+            self.app_resume_signal.subscribe(self, lambda _app: self.action_redraw())
         if self._initial == "watch" and self._watch is not None:
             self.open_watch(self._watch)
         elif self._initial == "launch":
@@ -121,7 +122,6 @@ class TunedeckApp(App[None]):
     def action_redraw(self) -> None:
         """Draw everything anew, for a screen that other programs have written on."""
         self.screen.refresh(layout=True)
-        self.screen.update_node_styles(animate=False)
 
     def action_toggle_theme(self) -> None:
         """Dark to light and back."""

@@ -198,8 +198,8 @@ async def test_plain_ascii_where_asked_for(folder: Path, monkeypatch: pytest.Mon
         app = TunedeckApp()
         async with app.run_test(size=(120, 24)) as pilot:
             await ready(pilot)
+            await until(pilot, lambda: "* running" in shown(app) and "enter watch" in shown(app))
             assert shown(app).isascii(), [c for c in shown(app) if not c.isascii()]
-            assert "* running" in shown(app) and "enter watch" in shown(app)
     finally:
         glyphs.glyphs.cache_clear()
 
