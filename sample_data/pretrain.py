@@ -4,7 +4,7 @@
     nice python sample_data/pretrain.py --steps 50 --out /tmp/tiny    # a quick try
 
 Needs torch, transformers, tokenizers and trl (which brings the Qwen2.5 chat template). Seeds are fixed; the last
-digits still depend on the machine and the versions. MEASURED
+digits still depend on the machine and the versions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ BLOCK, BATCH, STEPS = 320, 8, 1500
 LEARNING_RATE, WARMUP = 3e-3, 80
 THREADS = 2
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-DEFAULT_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."  # the template's own, where a chat has none
 MODEL = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 2}
 SPLIT = (  # the pre-tokenizer pattern of Qwen2
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -34,19 +33,15 @@ SPLIT = (  # the pre-tokenizer pattern of Qwen2
 
 
 def plain(document: Document) -> str:
-    """A document as the tokenizer's training sees it: the words of the chat template, but none of its marks."""
-    if isinstance(document, str):
-        return document
-    chat = document if document[0]["role"] == "system" else [{"role": "system", "content": DEFAULT_SYSTEM}, *document]
-    return "\n".join(f"{message['role']}\n{message['content']}" for message in chat)
+    """A document without marks, for the tokenizer's training."""
+    return document if isinstance(document, str) else "\n".join(message["content"] for message in document)
 
 
 def train_tokenizer(documents: list[Document], template: str) -> Any:
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
     split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
@@ -115,13 +110,6 @@ def pretrain(model: Any, blocks: Any, held_out: Any, steps: int) -> None:
     print(f"held-out loss {mean_loss(model, held_out):.3f} (uniform {math.log(VOCABULARY):.2f})")
 
 
-def rewrite(path: Path, **changes: Any) -> None:
-    """Writes a JSON file again, compactly; a change to None removes the key."""
-    content = {**json.loads(path.read_text(encoding="utf-8")), **changes}
-    content = {key: value for key, value in content.items() if key not in changes or value is not None}
-    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
-
-
 def save(model: Any, tokenizer: Any, out: Path) -> None:
     import torch
     from transformers import GenerationConfig
@@ -131,10 +119,9 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
     )
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    rewrite(out / "tokenizer.json")  # the same content in fewer bytes
-    rewrite(out / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer", backend=None)
-    for path in out.iterdir():
-        path.chmod(0o644)
+    path = out / "tokenizer.json"  # the same content in fewer bytes
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     print(f"{out.name}: {sum(f.stat().st_size for f in out.iterdir()):,} bytes")
 
 
