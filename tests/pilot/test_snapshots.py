@@ -88,7 +88,16 @@ async def shoot(
             await pilot.press(key)
             await pilot.pause()
         await pilot.pause(0.7)
-        compare(app, f"{name}-{size[0]}x{size[1]}", update=request.config.getoption("--update-snapshots"))
+        update = request.config.getoption("--update-snapshots")
+        if update:
+            await pilot.pause(2.0)  # whatever threads still bring must be on the picture
+        for patience in range(30, -1, -1):
+            try:
+                return compare(app, f"{name}-{size[0]}x{size[1]}", update=update)
+            except AssertionError:
+                if not patience:
+                    raise
+                await pilot.pause(0.2)
 
 
 @pytest.mark.parametrize("size", SIZES)
