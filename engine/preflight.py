@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine import hardware
 from engine.config import RunConfig
 from engine.data import DataReport, check_file
 from engine.errors import Problem, RunInUseError
@@ -191,6 +192,19 @@ def _check_environment(config: RunConfig) -> list[Problem]:
             return [Problem("bad-python", "is no program that can be run", "Give the path of a Python interpreter",
                             setting="worker_python", file=str(python))]  # fmt: skip
         return []
+    if isinstance(config.gpus, list):
+        cards = [card.index for card in hardware.gpus()]
+        missing = [str(index) for index in config.gpus if index not in cards]
+        if missing:
+            there = f"There are {', '.join(map(str, cards))}" if cards else "This machine shows no NVIDIA GPU"
+            problems.append(
+                Problem(
+                    "no-such-gpu",
+                    f"there is no GPU {', '.join(missing)}",
+                    f"{there}; or set it to auto",
+                    setting="gpus",
+                )
+            )
     needs = [
         ("load_in_4bit", config.load_in_4bit, "bitsandbytes", "pip install 'tunedeck[quant]'"),
         ("load_in_8bit", config.load_in_8bit, "bitsandbytes", "pip install 'tunedeck[quant]'"),

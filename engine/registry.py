@@ -39,25 +39,32 @@ def roots() -> list[Path]:
 def runs() -> list[tuple[str, Path]]:
     """Launched runs as (id, directory), newest first; a run that was moved within its parent is found again."""
     found = []
+    siblings: dict[Path, dict[str, Path]] = {}
     for run_id, path in _recall(paths.state_dir() / "runs"):
-        where = _locate(run_id, path)
+        where = _locate(run_id, path, siblings)
         if where is not None:
             found.append((run_id, where))
     return sorted(found, reverse=True)
 
 
-def _locate(run_id: str, path: Path) -> Path | None:
+def _locate(run_id: str, path: Path, siblings: dict[Path, dict[str, Path]]) -> Path | None:
     if _holds(path, run_id):
         return path
+    if path.parent not in siblings:
+        siblings[path.parent] = _ids_below(path.parent)
+    where = siblings[path.parent].get(run_id)
+    if where is not None:
+        remember_run(run_id, where)
+    return where
+
+
+def _ids_below(folder: Path) -> dict[str, Path]:
+    """The runs directly below a folder by their ids, read once for all that were moved or deleted there."""
     try:
-        siblings = list(path.parent.iterdir())
+        records = {path: RunDir(path).read_run() for path in sorted(folder.iterdir())[:2000]}
     except OSError:
-        return None
-    for sibling in siblings[:2000]:
-        if _holds(sibling, run_id):
-            remember_run(run_id, sibling)
-            return sibling
-    return None
+        return {}
+    return {str(record["id"]): path for path, record in records.items() if record and "id" in record}
 
 
 def _holds(path: Path, run_id: str) -> bool:

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -122,7 +123,7 @@ class RunDir:
         """
         fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_patiently(fd)
         except BlockingIOError:
             os.close(fd)
             raise RunInUseError(self._in_use()) from None
@@ -140,7 +141,7 @@ class RunDir:
         except OSError:
             return False
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that readers do not see each other
         except BlockingIOError:
             return True
         except OSError:
@@ -152,6 +153,17 @@ class RunDir:
     def _in_use(self) -> Problem:
         return Problem("run-in-use", "is in use by a run that is still alive",
                        "Watch it, stop it, or choose another output directory", file=str(self.path))  # fmt: skip
+
+
+def _lock_patiently(fd: int) -> None:
+    """Take the lock; a reader that only looks holds it for microseconds."""
+    for patience in range(20, -1, -1):
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not patience:
+                raise
+            time.sleep(0.01)
 
 
 def refuse_foreign_work(path: Path) -> None:
@@ -179,7 +191,10 @@ def refuse_foreign_work(path: Path) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A small JSON object from a file, or ``None`` if it is missing, damaged, too large or no object."""
     try:
-        with path.open("rb") as file:
+        # A pipe in place of a file must not hold the reader.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             data = file.read(MAX_RECORD_BYTES + 1)
         if len(data) > MAX_RECORD_BYTES:
             return None

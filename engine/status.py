@@ -64,7 +64,7 @@ def infer(status: dict[str, Any] | None, *, locked: bool = False, stalled: bool 
         return RunState(state, reason, resumable=resumable, host=host, heard=heard)
     if status.get("boot_id") != process.boot_id():
         return RunState(LOST, "the machine was restarted while it ran", resumable=resumable, host=host, heard=heard)
-    if heard is not None and time.time() - heard < HEARTBEAT_GRACE:
+    if heard is not None and 0 <= time.time() - heard < HEARTBEAT_GRACE:
         # Its supervisor may be writing the end this moment.
         return RunState(state, reason, resumable=resumable, host=host, heard=heard)
     return RunState(LOST, "its processes are gone and left no word how", resumable=resumable, host=host, heard=heard)

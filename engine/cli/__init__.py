@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from engine.errors import EXIT_BAD_INPUT, TunedeckError
+from engine.errors import EXIT_BAD_INPUT, EXIT_FAILED, TunedeckError
 
 # verb: (module, one line of help); a verb stands here when it works.
 VERBS = {
@@ -47,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
         hint = f"Did you mean {near[0]}?" if near else "See: tunedeck --help"
         print(f"tunedeck: there is no command {clean(verb, 60)!r}. {hint}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    run: Callable[[str, list[str]], int] = import_module(VERBS[verb][0]).run
     try:
+        run: Callable[[str, list[str]], int] = import_module(VERBS[verb][0]).run
         return run(verb, arguments)
     except TunedeckError as error:
         from engine.cli.output import print_problems
@@ -60,3 +60,25 @@ def main(argv: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> int:
+    """What nobody thought of: one line for the person, the traceback for the log."""
+    import traceback
+
+    from engine import paths
+    from engine.text import clean
+
+    where = ""
+    try:
+        log = paths.state_dir() / "app.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8", errors="replace") as file:
+            traceback.print_exception(error, file=file)
+        where = f" Details: {log}"
+    except OSError:
+        pass
+    print(f"error: {clean(error, 300) or type(error).__name__}.{clean(where)}", file=sys.stderr)
+    return EXIT_BAD_INPUT if isinstance(error, OSError | ValueError | RuntimeError) else EXIT_FAILED

@@ -103,5 +103,5 @@ def _show(run: RunDir, *, as_json: bool) -> int:
     lines += [("auto", f"{n}: {c.get('value')} ({c.get('why')})") for n, c in auto.items() if isinstance(c, dict)]
     lines += [(notice["level"], notice["text"]) for notice in record["notices"]]
     lines += [("problem", problem) for problem in record["problems"]]
-    print("\n".join(f"{label:<11} {clean(text)}" for label, text in lines))
+    print("\n".join(f"{clean(label, 20):<11} {clean(text)}" for label, text in lines))
     return EXIT_DONE

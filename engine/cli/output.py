@@ -13,8 +13,11 @@ from engine.text import clean
 
 
 def print_json(value: Any) -> None:
-    """One strict JSON document on standard output; non-finite numbers are their names as strings."""
-    print(json.dumps(finite(value), ensure_ascii=False, indent=2, allow_nan=False, default=str))
+    """One strict JSON document on standard output; non-finite numbers are their names as strings.
+
+    Beyond ASCII everything is escaped: control and bidirectional characters of other people's texts stay harmless.
+    """
+    print(json.dumps(finite(value), indent=2, allow_nan=False, default=str))
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

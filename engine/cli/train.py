@@ -35,7 +35,15 @@ def run(verb: str, arguments: list[str]) -> int:
     print_problems(checked.warnings)
     if not checked.ok:
         raise InputError(checked.errors)
-    started = launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments]))
+    # Ctrl-C while the run is being started must not leave one behind that nobody was told of.
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        started = launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments]))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        started.request("stop")
     follower = RunFollower(started.path)
     follower.poll()
     if not namespace.json:
@@ -120,7 +128,7 @@ def _lines(follower: RunFollower) -> None:
         alive = _wait(follower)
         view = follower.view
         for notice in list(view.notices)[shown_notices:]:
-            print(f"{notice.level}: {clean(notice.text)}", flush=True)
+            print(clean(f"{notice.level}: {notice.text}"), flush=True)
         shown_notices = len(view.notices)
         if view.phase.name in ("loading", "tokenising", "saving") and view.phase.name != shown_phase:
             print(f"{clean(view.phase.name)} …", flush=True)
@@ -147,7 +155,7 @@ def _bar(follower: RunFollower) -> None:
             alive = _wait(follower)
             view = follower.view
             for notice in list(view.notices)[notices:]:
-                progress.console.print(f"{notice.level}: {clean(notice.text)}", highlight=False)
+                progress.console.print(clean(f"{notice.level}: {notice.text}"), highlight=False)
             notices = len(view.notices)
             name = "stopping" if view.state.state == "stopping" else view.phase.name or view.state.state
             words = ""

@@ -23,8 +23,8 @@ OptionalFloat = Annotated[float | None, BeforeValidator(empty_is_none)]
 OptionalWords = Annotated[list[str] | None, BeforeValidator(word_or_list)]
 
 SEVEN_PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup", "cosine_with_min_lr", "inverse_sqrt",
-              "polynomial", "warmup_stable_decay")  # fmt: skip
+SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt",
+              "polynomial")  # fmt: skip
 OPTIMIZERS = ("auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit",
               "adafactor", "lion_8bit", "paged_lion_8bit", "sgd")  # fmt: skip
 

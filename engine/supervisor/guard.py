@@ -55,16 +55,19 @@ class Guard:
             "supervisor_pid": os.getpid(),
             "supervisor_started": process.started(os.getpid()),
         }
-        self.events = EventWriter(run.supervisor_events, attempt=self.status["attempts"])
+        self.events = EventWriter(
+            run.supervisor_events, attempt=self.status["attempts"], mode=run.file_mode(self.share)
+        )
         self.follower = RunFollower(run.path)
         self.worker: subprocess.Popen[bytes] | None = None
+        self.terminated = False
         self.stop_requested = False
         self.stop_now_at: float | None = None
         self.oom_kills = environment.oom_kills()
 
     def watch(self) -> int:
         """Start the worker, wait for its end, write it down."""
-        signal.signal(signal.SIGTERM, lambda *_: self.run.request("stop"))
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
         self._set_state(states.STARTING)
         try:
             self._start()
@@ -129,6 +132,12 @@ class Guard:
     def _take_requests(self) -> None:
         """Only ``stop-now`` is the supervisor's; the worker takes the others at its next step."""
         assert self.worker is not None
+        if self.terminated:
+            self.terminated = False
+            try:
+                self.run.request("stop")
+            except OSError as error:
+                print(f"a stop was asked for by SIGTERM, but cannot be passed on: {error}", file=sys.stderr)
         requests = self.run.requests()
         if "stop" in requests:
             self.stop_requested = True

@@ -44,7 +44,7 @@ def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> int:
     training = None
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
-        if training is not None and training.callback.training:
+        if training is not None and training.begun:
             training.callback.request_stop("stopped by SIGTERM")
         else:
             raise Terminated

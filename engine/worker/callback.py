@@ -124,6 +124,9 @@ class RunCallback(TrainerCallback):
             self._tap.detach()
         if self._own is not None:
             self._own.end(self.stop_reason, state)
+            # A second train() of the same trainer is a run of its own.
+            self._own = self._recorder = self._tap = None
+            self._recorded_step, self.stop_reason = -1, ""
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -234,6 +237,7 @@ class RunCallback(TrainerCallback):
     def _back_to_training(self, state: Any) -> None:
         assert self._recorder is not None
         self._eval_done = 0
+        self._saving_since = time.perf_counter()
         self._recorder.phase("training", state.global_step, state.max_steps)
         self._mark = time.perf_counter()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.data import read_rows
 from engine.preflight import held_out
+from engine.worker.failure import CannotTrain
 
 
 def load(config: dict[str, Any], *, assistant_only: bool) -> tuple[Any, Any, str]:
@@ -21,6 +22,8 @@ def load(config: dict[str, Any], *, assistant_only: bool) -> tuple[Any, Any, str
         if len(kept) < len(train_rows):
             notice = f"{len(train_rows) - len(kept)} rows without an assistant's answer were left out"
         train_rows, eval_rows = kept, [rows for rows in eval_rows if _has_answer(rows)]
+        if config["eval_path"] and not eval_rows:
+            raise CannotTrain(f"no row of {config['eval_path']} has an assistant's answer to measure")
     train = Dataset.from_dict({"messages": train_rows})
     if config["eval_fraction"]:
         count = held_out(len(train), config["eval_fraction"])

@@ -23,10 +23,13 @@ class Training:
         self.record = run.read_run() or {}
         self.config: dict[str, Any] = self.record["config"]
         self.callback = RunCallback(recorder=recorder)
+        # From here on a SIGTERM finishes the step and saves; before, there is nothing to save.
+        self.begun = False
 
     def run(self) -> tuple[str, str]:
         """Train; returns ``completed`` or ``stopped`` with the reason."""
         trainer = self.set_up()
+        self.begun = True
         trainer.train()
         state = trainer.state
         if not self.callback.stop_reason and state.global_step < 1:
@@ -99,18 +102,20 @@ class Training:
             callbacks=callbacks,
         )
         self.say_what_was_cut(train, trainer.train_dataset, packed=recipe.packing)
+        if evaluation is not None:
+            self.say_what_was_cut(evaluation, trainer.eval_dataset, packed=False, what="evaluation rows")
         from transformers import PrinterCallback
 
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
         return trainer
 
-    def say_what_was_cut(self, given: Any, kept: Any, *, packed: bool) -> None:
+    def say_what_was_cut(self, given: Any, kept: Any, *, packed: bool, what: str = "rows") -> None:
         """TRL drops rows that are cut off before their first trained token without a word."""
         limit = self.config["max_seq_length"]
         if len(kept) == 0:
-            raise CannotTrain(f"every row is cut off before the text that is learned: raise max_seq_length ({limit})")
+            raise CannotTrain(f"all {what} are cut off before the text that is learned: raise max_seq_length ({limit})")
         if not packed and len(kept) < len(given):
-            text = f"{len(given) - len(kept)} of {len(given)} rows are cut off before the text that is learned and were left out"
+            text = f"{len(given) - len(kept)} of {len(given)} {what} are cut off before the text that is learned and were left out"
             self.recorder.notice(f"{text}: raise max_seq_length ({limit}) to keep them", "warning")
 
     def save(self, trainer: Any) -> None:
