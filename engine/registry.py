@@ -25,12 +25,6 @@ def remember_root(path: Path) -> None:
     _remember(paths.state_dir() / "roots", hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16], path)
 
 
-def forget_root(path: Path) -> None:
-    """Stop searching below a directory."""
-    name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
-    (paths.state_dir() / "roots" / f"{name}.json").unlink(missing_ok=True)
-
-
 def roots() -> list[Path]:
     """Remembered roots, oldest first."""
     return [path for _, path in _recall(paths.state_dir() / "roots")]

@@ -10,7 +10,6 @@ import statistics
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -329,11 +328,6 @@ def tail(path: Path, lines: int = 200, max_bytes: int = 256 * 1024) -> list[str]
     except OSError:
         return []
     return data.decode("utf-8", "replace").split("\n")[-lines - 1 :]
-
-
-def metric_names(table: MetricTable) -> Iterator[str]:
-    """The metrics a table has, without its time axis."""
-    return (name for name in table.columns if name != "time")
 
 
 def _step(event: dict[str, Any]) -> int | None:

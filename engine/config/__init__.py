@@ -2,6 +2,6 @@
 
 from engine.config.fields import AUTO, GROUPS, SettingInfo
 from engine.config.parse import check, parse
-from engine.config.schema import RunConfig, default_values, settings
+from engine.config.schema import RunConfig, settings
 
-__all__ = ["AUTO", "GROUPS", "RunConfig", "SettingInfo", "check", "default_values", "parse", "settings"]
+__all__ = ["AUTO", "GROUPS", "RunConfig", "SettingInfo", "check", "parse", "settings"]

@@ -171,8 +171,3 @@ class RunConfig(BaseModel):
 def settings() -> dict[str, SettingInfo]:
     """All settings by name, in the order of the form."""
     return {name: describe(name, info) for name, info in RunConfig.model_fields.items()}
-
-
-def default_values() -> dict[str, Any]:
-    """The default of every setting; required ones are ``None``."""
-    return {name: info.default for name, info in settings().items()}

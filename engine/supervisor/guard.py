@@ -61,7 +61,6 @@ class Guard:
         self.follower = RunFollower(run.path)
         self.worker: subprocess.Popen[bytes] | None = None
         self.terminated = False
-        self.stop_requested = False
         self.stop_now_at: float | None = None
         self.oom_kills = environment.oom_kills()
 
@@ -140,7 +139,6 @@ class Guard:
                 print(f"a stop was asked for by SIGTERM, but cannot be passed on: {error}", file=sys.stderr)
         requests = self.run.requests()
         if "stop" in requests:
-            self.stop_requested = True
             if self.status["state"] in (states.STARTING, states.RUNNING):
                 self._set_state(states.STOPPING, "a stop was asked for")
                 if self.follower.view.phase.name != "training" and not len(self.follower.view.steps):

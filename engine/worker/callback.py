@@ -88,7 +88,6 @@ class RunCallback(TrainerCallback):
         self._control_path = ""
         self._control_fresh_until = 0.0
         self._complained = False
-        self.training = False
 
     @property
     def step(self) -> int:
@@ -111,14 +110,12 @@ class RunCallback(TrainerCallback):
                 self._tap = StepTap(self._trainer, lambda logs: self._record(args, state, logs))
                 self._tap.attach()
         self._recorder.phase("training", state.global_step, state.max_steps)
-        self.training = True
         self._control_path = str(self._recorder.run.control)
         self._mark = time.perf_counter()
 
     @_never_ends_a_run
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Answer what was asked for and, in an own script, write the end."""
-        self.training = False
         self._answer("checkpoint", "evaluate", outcome="too late: training has ended")
         if self._tap is not None:
             self._tap.detach()
