@@ -138,12 +138,11 @@ class Guard:
             except OSError as error:
                 print(f"a stop was asked for by SIGTERM, but cannot be passed on: {error}", file=sys.stderr)
         requests = self.run.requests()
-        if "stop" in requests:
-            if self.status["state"] in (states.STARTING, states.RUNNING):
-                self._set_state(states.STOPPING, "a stop was asked for")
-                if self.follower.view.phase.name != "training" and not len(self.follower.view.steps):
-                    # Still loading: there is no step to wait for.
-                    self._signal_worker(signal.SIGTERM)
+        if "stop" in requests and self.status["state"] in (states.STARTING, states.RUNNING):
+            self._set_state(states.STOPPING, "a stop was asked for")
+            if self.follower.view.phase.name != "training" and not len(self.follower.view.steps):
+                # Still loading: there is no step to wait for.
+                self._signal_worker(signal.SIGTERM)
         if "stop-now" in requests and self.stop_now_at is None and self.run.take("stop-now"):
             self.stop_now_at = time.monotonic()
             self._set_state(states.STOPPING, "an immediate stop was asked for")
