@@ -88,6 +88,8 @@ def _explain(name: str, value: Any) -> Problem:
     elif info.range_text and info.kind in {"integer", "number"}:
         expected += f", {info.range_text}"
         expected += f" {info.unit}" if info.unit else ""
+    elif info.kind == "list" and info.choices:
+        expected = f"some of {info.range_text}"
     elif info.kind == "choice" or info.allows_auto:
         expected = f"one of {info.range_text}"
     shown = clean(repr(value) if not isinstance(value, str) else f"'{value}'", 80)

@@ -108,6 +108,9 @@ class RunConfig(BaseModel):
         ladder=(0, 0.001, 0.01, 0.1))  # fmt: skip
     max_grad_norm: float = setting(1.0, "Training", "Longer gradients are shortened to this; 0 switches clipping off.",
         kind="number", ge=0, le=1e6, ladder=(0, 0.3, 0.5, 1, 2))  # fmt: skip
+    on_nonfinite: Literal["continue", "stop"] = setting("continue", "Training",
+        "What to do when loss or gradient are no longer numbers; stop ends the run before the adapter is spoilt.",
+        kind="choice", choices=("continue", "stop"))  # fmt: skip
     optim: Literal[OPTIMIZERS] = setting(  # type: ignore[valid-type]
         "auto",
         "Training",
@@ -150,6 +153,11 @@ class RunConfig(BaseModel):
         kind="integer", unit="steps", ge=1, ladder=(1, 5, 10, 25, 50, 100), basic=True)  # fmt: skip
     report_to: OptionalWords = setting(None, "Output", "Other places to report to: tensorboard, wandb, mlflow …, with commas.",
         kind="list", suggestions=("tensorboard", "wandb", "mlflow", "trackio"), optional=True)  # fmt: skip
+    notify: Annotated[list[Literal["bell", "tmux"]] | None, BeforeValidator(word_or_list)] = setting(None, "Output",
+        "How you are told that the run has ended: bell (where it is watched), tmux (a message to its clients).",
+        kind="list", choices=("bell", "tmux"), suggestions=("bell", "tmux", "bell,tmux"), optional=True)  # fmt: skip
+    on_end: OptionalText = setting(None, "Output", "Shell command that is run at the end, with the run as JSON on its standard input.",
+        optional=True)  # fmt: skip
     share: Literal["private", "group"] = setting("private", "Output", "Who may read the run's record: you alone, or your group too.",
         kind="choice", choices=("private", "group"))  # fmt: skip
 
@@ -163,6 +171,8 @@ class RunConfig(BaseModel):
 
     gpus: Annotated[Auto | list[int], BeforeValidator(auto_or_int_list)] = setting("auto", "Machine",
         "GPUs to train on: auto (the freest), or indices with commas.", kind="list", allows_auto=True)  # fmt: skip
+    queue: Flag = setting(True, "Machine", "Wait in the queue until a GPU is free; false: start beside whatever runs there.",
+        kind="flag")  # fmt: skip
     worker_python: OptionalText = setting(None, "Machine", "Python of another environment that trains; empty: tunedeck's own.",
         kind="path", optional=True)  # fmt: skip
 
