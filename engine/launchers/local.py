@@ -26,12 +26,14 @@ def launch(
     command: str | None = None,
     checked: Preflight | None = None,
     parent: dict[str, Any] | None = None,
+    attempt: dict[str, Any] | None = None,
 ) -> RunDir:
     """Create the run's directory and start its supervisor; returns when the supervisor has taken over.
 
-    Without ``checked``, the outcome of :func:`engine.preflight.check`, everything is checked here. Raises
-    :class:`InputError` for bad input or a directory that is taken, :class:`TunedeckError` if the supervisor does not
-    start; in either case nothing runs.
+    Without ``checked``, the outcome of :func:`engine.preflight.check`, everything is checked here. ``attempt`` adds to
+    the record of the first attempt (a checkpoint of another run to go on from). Raises :class:`InputError` for bad
+    input or a directory that is taken, :class:`TunedeckError` if the supervisor does not start; in either case nothing
+    runs.
     """
     checked = checked or check(config)
     if not checked.ok:
@@ -41,39 +43,70 @@ def launch(
     refuse_foreign_work(run.path)
     try:
         run.make(config.share, exclusive=True)
+        lock = run.acquire_lock()
         record = _record(run, config, command, checked, parent)
+        record["attempts"] = [{**attempt_record(1, record["command"]), **(attempt or {})}]
         write_json(run.run_json, record, run.file_mode(config.share))
     except OSError as error:
         hint = "Choose another output directory"
         raise InputError(Problem("bad-output", f"cannot be written: {error.strerror}", hint, setting="output_dir",
                                  file=str(run.path))) from None  # fmt: skip
     registry.remember_run(record["id"], run.path)
-    start_supervisor(run)
+    start_supervisor(run, lock)
     return run
 
 
-def start_supervisor(run: RunDir) -> None:
-    """Start the guardian of a prepared run directory in a session of its own and wait until it answers."""
-    with run.train_log.open("ab") as log:
-        os.fchmod(log.fileno(), 0o600)
-        # The supervisor forks itself away, so this child ends at once and leaves no zombie in a long-lived app.
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.supervisor", str(run.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env=_environment(),
-        )
-    code = child.wait()
+def attempt_record(number: int, command: str) -> dict[str, Any]:
+    """The entry of one attempt in ``run.json``: where it starts from and what was changed for it."""
+    return {"attempt": number, "time": round(time.time(), 3), "command": command, "checkpoint": None, "step": 0,
+            "changes": {}, "notes": []}  # fmt: skip
+
+
+def start_supervisor(run: RunDir, lock: int | None = None) -> None:
+    """Start the guardian of a prepared run directory in a session of its own and wait until it answers.
+
+    ``lock`` is the run's lock, held by this process: it passes to the supervisor without a moment in which anybody else
+    could take it, and is closed here. Without it the supervisor takes the lock itself.
+    """
+    earlier = _supervisor(run)
+    environment = _environment()
+    if lock is not None:
+        environment["TUNEDECK_LOCK_FD"] = str(lock)
+    try:
+        with run.train_log.open("ab") as log:
+            os.fchmod(log.fileno(), run.file_mode(str((run.read_run() or {}).get("config", {}).get("share"))))
+            # The supervisor forks itself away, so this child ends at once and leaves no zombie in a long-lived app.
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "engine.supervisor", str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+                env=environment,
+                pass_fds=() if lock is None else (lock,),
+            )
+        code = child.wait()
+    except OSError as error:
+        raise TunedeckError(Problem("not-started", f"the run's supervisor could not be started: {error.strerror}",
+                                    "Free some space, or choose another output directory", file=str(run.path))) from None  # fmt: skip
+    finally:
+        if lock is not None:
+            os.close(lock)
     deadline = time.monotonic() + START_SECONDS
     while code == 0 and time.monotonic() < deadline:
-        status = read_json(run.status_json)
-        if status is not None and status.get("state"):
+        if _supervisor(run) not in (None, earlier):
             return
         time.sleep(0.01)
     raise TunedeckError(Problem("not-started", "the run's supervisor did not start", f"See {run.train_log}"))
+
+
+def _supervisor(run: RunDir) -> tuple[Any, Any, Any] | None:
+    """Who wrote the status: process id, its start, boot; ``None`` before anybody has."""
+    status = read_json(run.status_json)
+    if not status or not status.get("state"):
+        return None
+    return status.get("supervisor_pid"), status.get("supervisor_started"), status.get("boot_id")
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

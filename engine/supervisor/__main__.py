@@ -17,7 +17,9 @@ def main() -> int:
         print(f"{run.path} holds no run to supervise", file=sys.stderr)
         return 2
     try:
-        lock = run.acquire_lock()
+        lock = _inherited_lock(run)
+        if lock is None:
+            lock = run.acquire_lock()
     except RunInUseError as error:
         print(error, file=sys.stderr)
         return 2
@@ -29,6 +31,18 @@ def main() -> int:
     from engine.supervisor.guard import Guard
 
     return Guard(run, lock).watch()
+
+
+def _inherited_lock(run: RunDir) -> int | None:
+    """The descriptor that the launcher handed over, if it really is this run's lock."""
+    try:
+        descriptor = int(os.environ.pop("TUNEDECK_LOCK_FD", ""))
+        same = os.path.samestat(os.fstat(descriptor), os.stat(run.lock))
+    except (ValueError, OSError):
+        return None
+    if same:
+        os.set_inheritable(descriptor, False)
+    return descriptor if same else None
 
 
 if __name__ == "__main__":
