@@ -47,6 +47,10 @@ class Preflight:
         """Whether the run may start."""
         return not self.errors
 
+    def data_record(self) -> dict[str, dict[str, object]]:
+        """What ``run.json`` keeps of the data files."""
+        return {name: report.record() for name, report in (("train", self.train), ("eval", self.eval)) if report}
+
 
 def plan(config: RunConfig, rows: int, eval_rows: int = 0, gpus: int = 1) -> Plan:
     """Steps of a run over ``rows`` usable rows.
@@ -78,14 +82,17 @@ def held_out(rows: int, fraction: float) -> int:
     return min(max(0, rows - 1), math.ceil(rows * fraction))
 
 
-def check(config: RunConfig, *, gpus: int = 1) -> Preflight:
-    """Check model files, data, paths and the environment of a run; starts nothing and loads nothing heavy."""
+def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Preflight:
+    """Check model files, data, paths and the environment of a run; starts nothing and loads nothing heavy.
+
+    ``new_output=False`` is for a run that goes on in its own directory.
+    """
     result = Preflight()
     model_errors, model_warnings = _check_model(config)
     result.errors += model_errors
     result.warnings += model_warnings
     _check_data(config, result)
-    result.errors += _check_output(config) + _check_environment(config)
+    result.errors += (_check_output(config) if new_output else []) + _check_environment(config)
     if result.train and result.train.rows and not result.train.error_count:
         rows = result.train.rows - (0 if config.assistant_only_loss is False else result.train.unanswered)
         result.plan = plan(config, rows, result.eval.rows if result.eval else 0, gpus)
@@ -193,6 +200,9 @@ def _check_environment(config: RunConfig) -> list[Problem]:
                             setting="worker_python", file=str(python))]  # fmt: skip
         return []
     if isinstance(config.gpus, list):
+        if len(config.gpus) > 1:
+            problems.append(Problem("one-gpu", "a run trains on one GPU for now", "Name one index, or set it to auto",
+                                    setting="gpus"))  # fmt: skip
         cards = [card.index for card in hardware.gpus()]
         missing = [str(index) for index in config.gpus if index not in cards]
         if missing:

@@ -17,6 +17,7 @@ VERBS = {
     "stop": ("engine.cli.control", "end a run after its current step; it saves first"),
     "checkpoint": ("engine.cli.control", "have a run save a checkpoint now"),
     "evaluate": ("engine.cli.control", "have a run evaluate now"),
+    "resume": ("engine.cli.resume", "go on with a run that ended, from a checkpoint"),
     "doctor": ("engine.cli.doctor", "what this machine can do, and what would bite"),
 }
 

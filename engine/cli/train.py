@@ -6,11 +6,13 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from engine.cli import UsageParser
 from engine.cli.output import number_text, print_json, print_problems, seconds_text
 from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, InputError
+from engine.rundir import RunDir
 from engine.snapshot import RunFollower, RunView
 from engine.text import clean
 
@@ -35,27 +37,36 @@ def run(verb: str, arguments: list[str]) -> int:
     print_problems(checked.warnings)
     if not checked.ok:
         raise InputError(checked.errors)
+    return follow_to_the_end(
+        lambda: launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments])),
+        detach=namespace.detach,
+        as_json=namespace.json,
+    )
+
+
+def follow_to_the_end(start: Callable[[], RunDir], *, detach: bool, as_json: bool) -> int:
+    """Start a run and follow it to its end unless ``detach``; returns the exit code of the command."""
     # Ctrl-C while the run is being started must not leave one behind that nobody was told of.
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
     try:
-        started = launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments]))
+        started = start()
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:
         started.request("stop")
     follower = RunFollower(started.path)
     follower.poll()
-    if not namespace.json:
+    if not as_json:
         print(f"Run {follower.view.id} in {clean(started.path)}")
         print(f"It goes on if this terminal is lost. To come back: tunedeck watch {follower.view.id}", flush=True)
-    if not namespace.detach:
-        follow(follower, quiet=namespace.json)
-    if namespace.json:
+    if not detach:
+        follow(follower, quiet=as_json)
+    if as_json:
         from engine.cli.listing import describe
 
         print_json(describe(started))
-    return EXIT_DONE if namespace.detach else exit_code(follower.view)
+    return EXIT_DONE if detach else exit_code(follower.view)
 
 
 def _unknown_flags(words: list[str]) -> dict[str, str]:

@@ -139,9 +139,7 @@ def _record(
         "host": process.host(),
         "config": config.model_dump(mode="json"),
         "auto": {},
-        "data": {
-            name: report.record() for name, report in (("train", checked.train), ("eval", checked.eval)) if report
-        },
+        "data": checked.data_record(),
         "versions": {"tunedeck": engine.__version__, "python": sys.version.split()[0]},
         "git_commit": _git_commit(),
         "working_directory": str(Path.cwd()),

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from engine.rundir import RunDir, write_json
-from engine.worker import chat, dataset
+from engine.worker import chat, dataset, resuming
 from engine.worker.callback import RunCallback
 from engine.worker.failure import CannotTrain
 from engine.worker.ownscript import versions
@@ -28,9 +28,12 @@ class Training:
 
     def run(self) -> tuple[str, str]:
         """Train; returns ``completed`` or ``stopped`` with the reason."""
+        checkpoint = resuming.starting_point(self.record, self.recorder.attempt)
         trainer = self.set_up()
+        if checkpoint is not None:
+            self.recorder.notice(f"Going on from {checkpoint.name}")
         self.begun = True
-        trainer.train()
+        resuming.train(trainer, checkpoint)
         state = trainer.state
         if not self.callback.stop_reason and state.global_step < 1:
             raise CannotTrain("no step was trained: every row was left out or fully masked")
