@@ -1,0 +1,135 @@
+"""Which checkpoint a run would go on from, with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoints import Checkpoint, checkpoints, verify
+from engine.config import flags, parse, settings
+from engine.errors import InputError
+from engine.launchers.local import with_absolute_paths
+from engine.preflight import check
+from engine.resume.differences import check_length, compare, refuse_fixed
+from engine.resume.record import Change, ResumePlan, problem
+from engine.rundir import RunDir
+from engine.snapshot import RunFollower, RunView
+
+
+def plan(
+    run: RunDir,
+    *,
+    checkpoint: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    output_dir: str | None = None,
+) -> ResumePlan:
+    """Work out how ``run`` would go on; starts nothing.
+
+    ``checkpoint`` is the step of the one to go on from (the newest complete one with finite weights otherwise),
+    ``overrides`` are raw settings to change, ``output_dir`` makes it a new run in another directory.
+    """
+    overrides = dict(overrides or {})
+    output_dir = overrides.pop("output_dir", None) or output_dir
+    result = ResumePlan(run, as_new=output_dir is not None)
+    record = run.read_run()
+    if record is None or not isinstance(record.get("config"), dict):
+        result.errors.append(problem("no-run", "run.json is missing or damaged, so its settings are not known",
+                                      "Fill in a new run", run))  # fmt: skip
+        return result
+    view = RunFollower(run.path).read_all()
+    if view.state.live:
+        where = "" if view.state.here else f" on {view.state.host}"
+        result.errors.append(
+            problem("run-in-use", f"is still {view.state.state}{where}", "Stop it first, or watch it", run)
+        )
+        return result
+    _choose(result, view, checkpoint)
+    _settings(result, record["config"], overrides, output_dir)
+    if result.config is not None:
+        refuse_fixed(result, record)
+        compare(result, record)
+        check_length(result, view)
+    return result
+
+
+def _choose(result: ResumePlan, view: RunView, step: int | None) -> None:
+    found = checkpoints(result.run.path)
+    result.candidates = [c for c in reversed(found) if c.valid]
+    if step is not None:
+        chosen = next((c for c in found if c.step == step), None)
+        why = f"there is no checkpoint-{step}" if chosen is None else chosen.problem or verify(chosen)
+        if chosen is None or why:
+            known = ", ".join(str(c.step) for c in result.candidates) or "none"
+            words = why if chosen is None else f"checkpoint-{step} cannot be used: {why}"
+            result.errors.append(problem("bad-checkpoint", words, f"Complete ones: {known}", result.run))
+        else:
+            result.checkpoint = chosen
+        return
+    attempts = view.run.get("attempts")
+    starts = [(a["attempt"], a["step"]) for a in attempts if _is_attempt(a)] if isinstance(attempts, list) else []
+
+    def worth(candidate: Checkpoint) -> tuple[bool, bool, int, int]:
+        superseded = any(number > candidate.attempt and step < candidate.step for number, step in starts)
+        return (candidate.finite is not False, not superseded, *candidate.age)
+
+    for candidate in sorted(result.candidates, key=worth, reverse=True):
+        why = verify(candidate)
+        if not why:
+            result.checkpoint = candidate
+            return
+        result.warnings.append(problem("bad-checkpoint", f"checkpoint-{candidate.step} is damaged ({why})",
+                                        "An older one is used", result.run, "warning"))  # fmt: skip
+    _from_elsewhere(result, view)
+
+
+def _is_attempt(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), int) for key in ("attempt", "step"))
+
+
+def _from_elsewhere(result: ResumePlan, view: RunView) -> None:
+    """A run that itself went on from another run's checkpoint and has none of its own yet."""
+    attempts = view.run.get("attempts")
+    for attempt in reversed(attempts if isinstance(attempts, list) else []):
+        source = attempt.get("checkpoint") if isinstance(attempt, dict) else None
+        if isinstance(source, str):
+            found = [c for c in checkpoints(Path(source).parent) if str(c.path) == source and c.valid and not verify(c)]
+            if found:
+                result.checkpoint = found[0]
+                result.candidates.append(found[0])
+            else:
+                result.errors.append(problem("bad-checkpoint", f"{source} is gone or damaged, and this run has saved none yet",
+                                              "Start a new run", result.run))  # fmt: skip
+            return
+    result.warnings.append(problem("no-checkpoint", "has no complete checkpoint: it begins anew at step 1", "",
+                                    result.run, "warning"))  # fmt: skip
+
+
+def _settings(result: ResumePlan, recorded: dict[str, Any], overrides: dict[str, Any], output_dir: str | None) -> None:
+    known = {name: value for name, value in recorded.items() if name in settings()}
+    dropped = sorted(set(recorded) - set(known))
+    if dropped:
+        text = f"settings that this version does not know are left out: {', '.join(dropped)}"
+        result.warnings.append(problem("unknown-setting", text, "", result.run, "warning"))  # fmt: skip
+    try:
+        result.config = with_absolute_paths(
+            parse({**known, **overrides, "output_dir": output_dir or str(result.run.path)})
+        )
+    except InputError as error:
+        result.errors += error.problems
+        return
+    result.checked = check(result.config, new_output=result.as_new)
+    result.errors += result.checked.errors
+    result.warnings += result.checked.warnings
+    old = _recorded_config(known, result)
+    for name, info in settings().items():
+        before, after = old.get(name, info.default), getattr(result.config, name)
+        if name != "output_dir" and before != after:
+            result.changes.append(Change(name, flags.format_value(before), flags.format_value(after)))
+
+
+def _recorded_config(known: dict[str, Any], result: ResumePlan) -> dict[str, Any]:
+    try:
+        return with_absolute_paths(parse({**known, "output_dir": str(result.run.path)})).model_dump()
+    except InputError:
+        return known

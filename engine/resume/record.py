@@ -1,0 +1,60 @@
+"""What a resume would do, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.checkpoints import Checkpoint
+from engine.config import RunConfig
+from engine.errors import Problem
+from engine.preflight import Preflight
+from engine.rundir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that differs from when the checkpoint was made; ``name`` is a setting, ``data`` or ``version`` of what."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(slots=True)
+class ResumePlan:
+    """What :func:`start` would do. Nothing may be started while there are errors.
+
+    ``checkpoint`` is ``None`` where none stands: then the run begins anew. ``candidates`` are the checkpoints that can
+    be chosen, newest first.
+    """
+
+    run: RunDir
+    checkpoint: Checkpoint | None = None
+    candidates: list[Checkpoint] = field(default_factory=list)
+    config: RunConfig | None = None
+    changes: list[Change] = field(default_factory=list)
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    as_new: bool = False
+    checked: Preflight | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be started."""
+        return not self.errors
+
+    @property
+    def step(self) -> int:
+        """The last step that is kept."""
+        return self.checkpoint.step if self.checkpoint is not None else 0
+
+
+def problem(kind: str, message: str, hint: str, run: RunDir, severity: str = "error") -> Problem:
+    """A problem of the run as a whole."""
+    return Problem(kind, message, hint, file=str(run.path), severity=severity)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A value of a record as a mapping; empty if it is something else."""
+    return value if isinstance(value, dict) else {}
