@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import status as states
-from engine.config import flags
+from engine.config import flags, settings
 from engine.errors import Problem
 from engine.resume.record import Change, ResumePlan, mapping
 from engine.snapshot import RunView
@@ -44,7 +44,9 @@ def refuse_fixed(result: ResumePlan, record: dict[str, Any]) -> None:
         result.errors.append(Problem("fixed-setting", f"cannot be changed from {change.old} to {change.new} when a run goes on: {why}",
                                      _NEW_RUN, setting=change.name))  # fmt: skip
     old, new = record["config"], result.config
-    before = _product(old.get("batch_size"), old.get("gradient_accumulation_steps"))
+    before = _product(
+        *(old.get(name, settings()[name].default) for name in ("batch_size", "gradient_accumulation_steps"))
+    )
     after = new.batch_size * new.gradient_accumulation_steps
     if before is not None and before != after:
         result.errors.append(Problem("fixed-setting", f"samples per update must stay {before}, not {after}: the position in the data "
