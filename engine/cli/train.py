@@ -98,6 +98,7 @@ def follow(follower: RunFollower, *, quiet: bool = False) -> None:
         follower.rundir.request("stop" if asked == 1 else "stop-now")
         if not quiet:
             text = "Stopping after this step; press Ctrl-C again to stop at once" if asked == 1 else "Stopping at once"
+            text = "Leaving the queue" if follower.view.state.state == "queued" else text
             print(f"\n{text}", file=sys.stderr, flush=True)
 
     before = signal.signal(signal.SIGINT, on_interrupt)
@@ -130,14 +131,26 @@ def _silent(follower: RunFollower) -> None:
         pass
 
 
+def _waiting(view: RunView) -> str:
+    """Where a queued run stands; empty for any other."""
+    if view.state.state != "queued":
+        return ""
+    position, reason = view.status.get("queue_position"), view.status.get("waits_for")
+    place = f"Number {position} in the queue" if isinstance(position, int) else "In the queue"
+    return clean(f"{place}: {reason}" if reason else place, 300)
+
+
 def _lines(follower: RunFollower) -> None:
     """Without a terminal: a line at each change of phase, every ``logging_steps`` steps and at evaluations."""
     every = follower.view.config.get("logging_steps") or 10
-    shown_step, shown_evals, shown_phase, shown_notices = 0, 0, "", 0
+    shown_step, shown_evals, shown_phase, shown_notices, shown_waiting = 0, 0, "", 0, ""
     alive = True
     while alive:
         alive = _wait(follower)
         view = follower.view
+        if (waiting := _waiting(view)) != shown_waiting:
+            print(waiting or "The wait is over", flush=True)
+            shown_waiting = waiting
         for notice in list(view.notices)[shown_notices:]:
             print(clean(f"{notice.level}: {notice.text}"), flush=True)
         shown_notices = len(view.notices)
@@ -169,7 +182,7 @@ def _bar(follower: RunFollower) -> None:
                 progress.console.print(clean(f"{notice.level}: {notice.text}"), highlight=False)
             notices = len(view.notices)
             name = "stopping" if view.state.state == "stopping" else view.phase.name or view.state.state
-            words = ""
+            words = _waiting(view)
             if len(view.steps):
                 loss, evaluation = number_text(view.steps.last("loss")), view.evals.last("eval_loss")
                 words = f"{view.step}/{view.total_steps}  loss {loss}"
