@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import traceback
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from engine import status as states
 from engine.rundir import RunDir
 from engine.worker.recorder import Recorder
 
-EXIT_FAILED, EXIT_STOPPED, EXIT_TERMINATED = 1, 130, 143
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED, EXIT_TERMINATED = 1, 2, 130, 143
 
 
 class Terminated(BaseException):
     """SIGTERM before there was a step that could be finished."""
 
 
-def main() -> int:
-    """Train the run of a prepared directory; returns the exit code the supervisor judges by."""
+def main() -> NoReturn:
+    """Train the run of a prepared directory; leaves with the exit code the supervisor judges by."""
+    keep_descriptors_here()
+    # At once and really by the signal, whatever code runs: the supervisor sees it and knows whether it was asked for.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     run = RunDir(sys.argv[1])
     record = run.read_run()
     if record is None:
         print(f"{run.path} holds no run", file=sys.stderr)
-        return 2
+        leave(EXIT_BAD_INPUT)
     config = record["config"]
-    attempt = int(os.environ.get("TUNEDECK_ATTEMPT", "1"))
-    recorder = Recorder(run, attempt=attempt, share=config["share"])
+    recorder = Recorder(run, attempt=int(os.environ.get("TUNEDECK_ATTEMPT") or 1), share=config["share"])
     recorder.start_beating()
     recorder.phase("loading")
     if Path(config["base_model"]).is_dir():
         # Everything is local: without this, transformers asks the hub and waits where there is no network.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    code = _train(run, recorder, config)
-    recorder.close()
-    return code
+    code, state, reason = _train(run, recorder, config)
+    leave(code, recorder, state, reason)
 
 
-def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> int:
+def keep_descriptors_here() -> None:
+    """Let no process that this one starts inherit the run's lock and the queue's slots: it might outlive the run."""
+    for word in os.environ.pop("TUNEDECK_LOCK_FDS", "").split(","):
+        try:
+            os.set_inheritable(int(word), False)
+        except (ValueError, OSError):
+            pass
+
+
+def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> tuple[int, str, str]:
+    """Train; returns exit code, state and reason."""
     training = None
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
         if training is not None and training.begun:
-            training.callback.request_stop("stopped by SIGTERM")
+            training.callback.request_stop()
         else:
             raise Terminated
 
@@ -56,24 +69,38 @@ def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> int:
         training = Training(run, recorder)
         state, reason = training.run()
     except Terminated:
-        recorder.write("state", state=states.STOPPED, reason="stopped on request before the first step")
-        return EXIT_TERMINATED
-    except KeyboardInterrupt:
-        recorder.write("state", state=states.STOPPED, reason="stopped at once on request")
-        return EXIT_STOPPED
+        return EXIT_TERMINATED, states.STOPPED, "stopped on request before the first step"
     except BaseException as error:
         traceback.print_exc()
         from engine.worker.failure import explain
 
-        step = training.callback.step if training is not None else 0
-        recorder.write("state", state=states.FAILED, reason=explain(error, step, config))
-        return EXIT_FAILED
-    recorder.write("state", state=state, reason=reason)
-    return 0 if state == states.COMPLETED else EXIT_STOPPED
+        if training is not None:
+            training.callback.answer_rest("not done: training failed")
+        reason = explain(error, training.callback.step if training is not None else 0, config)
+        return EXIT_FAILED, states.FAILED, reason
+    return 0 if state == states.COMPLETED else EXIT_STOPPED, state, reason
+
+
+def leave(code: int, recorder: Recorder | None = None, state: str = "", reason: str = "") -> NoReturn:
+    """Close everything, say the last word, and end without the interpreter's own clearing up.
+
+    CUDA libraries are known to crash there, which would make a killed run of a completed one.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end is near, and what it is stands already
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    if recorder is not None:
+        recorder.write("state", state=state, reason=reason)
+        recorder.close()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    sys.exit(code)
+    main()

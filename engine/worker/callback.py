@@ -4,14 +4,14 @@
     trainer = SFTTrainer(…, callbacks=[RunCallback()])
 
 It writes one ``step`` event per optimizer step with the true loss of that step, whatever ``logging_steps`` is, and
-never ends a run: if something cannot be written, training goes on and the gap is marked in the stream.
+never ends a run: if something cannot be written, training goes on and the gap is marked in the stream. Only what is
+asked for ends training: a stop, and with ``stop_on_nonfinite`` a loss or gradient that is no number.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import statistics
 import sys
 import time
 import traceback
@@ -21,26 +21,29 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from engine.rundir import RunDir
-from engine.worker import memory
+from engine.errors import TunedeckError
+from engine.worker import memory, spoil
+from engine.worker.failure import CannotTrain
+from engine.worker.figures import StepFigures
+from engine.worker.health import NONFINITE, Finding, Health
 from engine.worker.ownscript import OwnScriptRun
+from engine.worker.ranks import CHECKPOINT, EVALUATE, NOT_FINITE, RECORDING, STOP, STOP_NOW, TERMINATED, Ranks
 from engine.worker.recorder import Recorder
-from engine.worker.tap import StepTap, trainer_of
+from engine.worker.requests import Requests
+from engine.worker.tap import EvaluationCut, ForcedLog, StepTap, clear_not_finite, trainer_of
 
 PHASE_SECONDS = 1.0
-# Two changes within one tick of a file system's clock have one time stamp: look again for this long.
-CONTROL_FRESH_SECONDS = 2.0
 
 
 def _never_ends_a_run(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Telemetry must not kill training: an exception in a callback would."""
+    """Telemetry must not kill training: an exception in a callback would. Only what is meant to end it goes through."""
 
     @functools.wraps(method)
     def guarded(self: RunCallback, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        if not state.is_world_process_zero:
-            return control
         try:
             method(self, args, state, control, **kwargs)
+        except (CannotTrain, EvaluationCut):
+            raise
         except Exception:
             if not self._complained:
                 self._complained = True
@@ -55,8 +58,10 @@ class RunCallback(TrainerCallback):
     """Add it to ``callbacks``; that is all.
 
     ``every_step=False`` leaves the host's logging rhythm alone: losses then come only as often as the trainer logs.
-    ``output_dir`` and ``name`` default to the trainer's own. ``recorder`` is for tunedeck's worker, whose supervisor
-    keeps the run's status; without it the callback keeps the whole run directory itself.
+    ``output_dir`` and ``name`` default to the trainer's own. ``stop_on_nonfinite=True`` stops training before a step
+    whose loss or gradient is no number changes the weights; the run then counts as failed. ``recorder`` is for
+    tunedeck's worker, whose supervisor keeps the run's status; without it the callback keeps the whole run directory
+    itself. Of several processes the first one records; requests and stops reach all of them at the same step.
     """
 
     def __init__(
@@ -65,29 +70,44 @@ class RunCallback(TrainerCallback):
         *,
         every_step: bool = True,
         name: str | None = None,
+        stop_on_nonfinite: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
         self.every_step = every_step
+        self.stop_on_nonfinite = stop_on_nonfinite
         self.stop_reason = ""
         self._output_dir = output_dir
         self._name = name
-        self._recorder = recorder
+        self._given = recorder
+        self._recorder: Recorder | None = None
         self._own: OwnScriptRun | None = None
+        self._complained = False
+        self._asked: set[str] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: a second ``train()`` of the same trainer is a run of its own."""
+        self.stop_reason = ""
         self._trainer: Any = None
         self._tap: StepTap | None = None
-        self._forced = False
+        self._ranks: Ranks | None = None
+        self._requests: Requests | None = None
+        self._figures: StepFigures | None = None
+        self._health = Health()
+        self._active = False
+        self._guards = False
+        self._training = False
+        self._agreed: set[str] | None = None
+        self._stopping = ""
+        self._spoilt_step = 0
+        self._last_values: tuple[float | None, float | None] = (None, None)
         self._recorded_step = -1
-        self._pending_losses: list[float] = []
-        self._tokens_before: float | None = None
-        self._mark = time.perf_counter()
+        self._begun_step = -1
+        self._saved_step = -1
+        self._forced = ForcedLog()
         self._saving_since = 0.0
         self._last_phase = 0.0
         self._eval_done = 0
-        self._wanted: list[str] = []
-        self._control_stamp = -1
-        self._control_path = ""
-        self._control_fresh_until = 0.0
-        self._complained = False
 
     @property
     def step(self) -> int:
@@ -99,99 +119,191 @@ class RunCallback(TrainerCallback):
     @_never_ends_a_run
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the record (an own script's run directory too) and hook into the trainer's log."""
-        if self._recorder is None:
-            self._own = OwnScriptRun.begin(self._output_dir or args.output_dir, args, kwargs.get("model"), self._name)
-            self._recorder = self._own.recorder
-        if self.every_step:
+        if self._tap is not None:  # the last train() ended by an exception
+            self._tap.detach()
+        self._forget()
+        self._trainer = trainer_of(self)
+        self._ranks = Ranks.of(args)
+        here = {RECORDING} if state.is_world_process_zero and self._open(args, kwargs.get("model")) else set()
+        self._active = RECORDING in (self._ranks.agree(here) if self._ranks is not None else here)
+        self._training = True
+        # DeepSpeed steps inside of backward: what is no number cannot be kept out there.
+        self._guards = self.stop_on_nonfinite and not getattr(self._trainer, "is_deepspeed_enabled", False)
+        if (self._active and self.every_step) or self._guards:
             # With the filter on, a NaN loss is logged as the mean of the earlier ones.
             args.logging_nan_inf_filter = False
-            self._trainer = trainer_of(self)
-            if StepTap.fits(self._trainer):
-                self._tap = StepTap(self._trainer, lambda logs: self._record(args, state, logs))
-                self._tap.attach()
+        self._health = Health(scaled=spoil.gradient_scaler(self._trainer) is not None)
+        if self._recorder is None:
+            return
+        self._requests = Requests(self._recorder, stops_now=self._own is not None)
+        self._figures = StepFigures(args, state, self._trainer, kwargs.get("train_dataloader"), self._recorder.run)
+        if self.every_step and StepTap.fits(self._trainer):
+            self._tap = StepTap(self._trainer, lambda logs: self._record(state, logs))
+            self._tap.attach()
+        if self.stop_on_nonfinite and not self._guards:
+            self._recorder.notice("Stopping at a loss that is no number is not possible with DeepSpeed", "warning")
         self._recorder.phase("training", state.global_step, state.max_steps)
-        self._control_path = str(self._recorder.run.control)
-        self._mark = time.perf_counter()
+
+    def _open(self, args: Any, model: Any) -> bool:
+        """Begin to record; ``False`` if this run cannot be recorded, which is said and no reason not to train."""
+        self._recorder = self._given
+        if self._given is not None:
+            return True
+        folder = self._output_dir or args.output_dir
+        try:
+            self._own = OwnScriptRun.begin(folder, args, model, self._name)
+        except (TunedeckError, OSError) as error:
+            print(f"tunedeck: this training is not recorded: {error}", file=sys.stderr, flush=True)
+            return False
+        except Exception:  # other processes wait for this one to go on
+            traceback.print_exc()
+            return False
+        self._recorder = self._own.recorder
+        return True
 
     @_never_ends_a_run
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Answer what was asked for and, in an own script, write the end."""
-        self._answer("checkpoint", "evaluate", outcome="too late: training has ended")
+        self._training = False
         if self._tap is not None:
             self._tap.detach()
+        self.answer_rest("too late: training has ended")
+        for finding in self._health.end():
+            self._say(finding)
+        spoilt = self._spoilt(args) if self._spoilt_step else ""
         if self._own is not None:
-            self._own.end(self.stop_reason, state)
-            # A second train() of the same trainer is a run of its own.
-            self._own = self._recorder = self._tap = None
+            self._own.end(self.stop_reason, state, failure=spoilt)
+            self._own = self._recorder = None
             self._recorded_step, self.stop_reason = -1, ""
+            if spoilt:
+                print(f"tunedeck: {spoilt}", file=sys.stderr, flush=True)
+        elif spoilt and self._given is not None:
+            raise CannotTrain(spoilt)
+
+    def answer_rest(self, outcome: str) -> None:
+        """Training has ended or failed: requests that were taken and not done are answered with ``outcome``."""
+        if self._requests is not None:
+            self._requests.answer_rest(outcome)
+
+    def _spoilt(self, args: Any) -> str:
+        run_id = (self._recorder.run.read_run() or {}).get("id") if self._recorder is not None else None
+        return spoil.reason(
+            self._spoilt_step, *self._last_values, spoil.last_good(args.output_dir, self._spoilt_step, run_id)
+        )
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
     @_never_ends_a_run
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The first step's time begins here, not while a resume skips the data that was seen."""
+        if self._begun_step < 0:
+            self._begun_step = state.global_step
+            if self._figures is not None:
+                self._figures.mark()
+
+    @_never_ends_a_run
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Where all processes agree on what to do at the end of this step; a spoilt step is dropped here."""
+        here: set[str] = set()
+        try:
+            if self._guards and not self._spoilt_step and spoil.spoilt(self._trainer, kwargs["optimizer"]):
+                here.add(NOT_FINITE)
+        except Exception:
+            traceback.print_exc()  # the other processes wait for this one all the same
+        if self._ranks is not None:
+            self._agreed = self._agree(here, state, state.global_step + 1)
+        if NOT_FINITE in (here if self._agreed is None else self._agreed):
+            self._spoilt_step = state.global_step + 1
+            spoil.drop_gradients(self._trainer, kwargs["optimizer"])
+
+    @_never_ends_a_run
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take requests; where the trainer cannot be tapped, have every step logged."""
-        self._forced = self.every_step and self._tap is None and not control.should_log
-        if self._forced:
-            control.should_log = True
-        self._take_requests(state, control)
+        """Do what was asked for; where the trainer cannot be tapped, have every step logged."""
+        if self._active and self.every_step and not StepTap.fits(self._trainer):
+            self._forced.ask(control)
+        agreed, self._agreed = self._agreed, None
+        if agreed is None:
+            agreed = self._agree(set(), state, state.global_step)
+        self._act(agreed, state, control)
         if control.should_save:
-            self._saving_since = time.perf_counter()
+            self._begin_saving(state, control)
+
+    def _agree(self, here: set[str], state: Any, step: int) -> set[str]:
+        """What any process wants done at the end of ``step``."""
+        try:
+            asked, self._asked = self._asked, set()
+            here |= asked
+            if self._requests is not None:
+                here |= self._requests.take(step, last=step >= state.max_steps, can_evaluate=self._can_evaluate())
+        except Exception:
+            traceback.print_exc()  # the other processes wait for this one all the same
+        return self._ranks.agree(here) if self._ranks is not None and (self._active or self._guards) else here
+
+    def _act(self, agreed: set[str], state: Any, control: Any) -> None:
+        if NOT_FINITE in agreed and not self._spoilt_step:
+            self._spoilt_step = state.global_step
+        if self._spoilt_step:
+            control.should_training_stop = True
+            control.should_save = control.should_evaluate = False
+            return
+        control.should_evaluate = control.should_evaluate or EVALUATE in agreed
+        control.should_save = control.should_save or CHECKPOINT in agreed
+        for flag, reason in _STOPS.items():
+            if flag in agreed and state.global_step < state.max_steps:
+                self.stop_reason = self.stop_reason or reason
+                self._stopping = flag if self._stopping != STOP_NOW else STOP_NOW
+        if self._stopping:
+            control.should_training_stop = True
+            control.should_evaluate = EVALUATE in agreed and self._stopping != STOP_NOW
+            control.should_save = self._stopping != STOP_NOW and self._saved_step != state.global_step
+
+    @_never_ends_a_run
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A stop at the end of an epoch is one: nothing of a spoilt step is saved, nothing is saved twice."""
+        if self._spoilt_step or self._stopping:
+            self._act(set(), state, control)
+        if control.should_save:
+            self._begin_saving(state, control)
 
     @_never_ends_a_run
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Record what the trainer logs; of steps that were logged only for us, the host's log history keeps none."""
-        if not logs or "loss" not in logs or any(key.startswith("eval_") for key in logs):
+        if not self._active or not logs or "loss" not in logs or any(key.startswith("eval_") for key in logs):
             return
-        if state.global_step != self._recorded_step:
-            self._record(args, state, logs)
-        history = state.log_history
-        if self._forced and history and history[-1].get("step") == state.global_step:
-            history.pop()
-            self._pending_losses.append(logs["loss"])
-        elif self._pending_losses and history:
-            self._pending_losses.append(logs["loss"])
-            history[-1]["loss"] = statistics.fmean(self._pending_losses)
-            self._pending_losses.clear()
+        if self._recorder is not None and state.global_step != self._recorded_step:
+            self._record(state, logs)
+        if self.every_step:
+            clear_not_finite(self._trainer, logs["loss"])
+            self._forced.logged(state, logs["loss"])
 
-    def _record(self, args: Any, state: Any, logs: dict[str, Any]) -> None:
-        assert self._recorder is not None
+    def _record(self, state: Any, logs: dict[str, Any]) -> None:
         step = state.global_step
-        if step == self._recorded_step:
+        if step == self._recorded_step or self._recorder is None or self._figures is None:
             return
         self._recorded_step = step
-        now = time.perf_counter()
-        seconds = now - self._mark
-        self._mark = now
-        samples = args.train_batch_size * args.gradient_accumulation_steps * max(1, args.world_size)
-        tokens = logs.get("num_tokens", logs.get("num_input_tokens_seen"))
-        new_tokens = None if tokens is None or self._tokens_before is None else tokens - self._tokens_before
-        if tokens is not None and self._tokens_before is None and step == 1:
-            new_tokens = tokens
-        self._tokens_before = tokens
-        extra = {k: v for k, v in logs.items() if k not in _CORE and isinstance(v, int | float)}
-        self._recorder.write(
-            "step",
-            step=step,
-            total_steps=state.max_steps,
-            epoch=state.epoch,
-            loss=logs.get("loss"),
-            learning_rate=logs.get("learning_rate"),
-            grad_norm=logs.get("grad_norm"),
-            samples_per_second=samples / seconds if seconds > 0 else None,
-            tokens_per_second=new_tokens / seconds if new_tokens is not None and seconds > 0 else None,
-            num_tokens=tokens,
-            step_seconds=seconds,
-            **memory.usage(),
-            **extra,
-        )
+        loss, norm = logs.get("loss"), logs.get("grad_norm")
+        self._recorder.write("step", **self._figures.of(state, logs), **memory.usage())
         if self._own is not None:
-            self._own.progress(step, state.max_steps, state.epoch, logs.get("loss"))
+            self._own.progress(step, state.max_steps, state.epoch, loss)
+        self._last_values = loss, norm
+        for finding in self._health.look(step, loss, norm):
+            self._say(finding)
+            if self._guards and finding.kind == NONFINITE and not self._spoilt_step:
+                self._asked.add(NOT_FINITE)  # under a gradient scaler, which kept it out of the weights until now
+
+    def _say(self, finding: Finding) -> None:
+        if self._recorder is None:
+            return
+        text = finding.text
+        if finding.kind == NONFINITE and finding.level == "error":
+            text += "; training stops" if self._guards else "; training goes on"
+        self._recorder.notice(text, finding.level, kind=finding.kind, step=finding.step, count=finding.count)
 
     # -- evaluation and saving ----------------------------------------------------------------------------------------
 
     @_never_ends_a_run
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Show how far an evaluation is."""
+        """Show how far an evaluation is; a stop ends it early where that is safe, else after it."""
         if self._recorder is None:
             return
         self._eval_done += 1
@@ -201,6 +313,21 @@ class RunCallback(TrainerCallback):
             loader = kwargs.get("eval_dataloader")
             total = len(loader) if loader is not None and hasattr(loader, "__len__") else None
             self._recorder.phase("evaluating", self._eval_done, total)
+        if self._training and self._requests is not None:
+            cut = self._tap is not None and self._tap.can_cut
+            outcome = f"stopping after step {state.global_step}" if cut else "stopping when the evaluation ends"
+            self._asked |= self._requests.take_while_evaluating(outcome)
+            if cut and self._asked:
+                self._stop_after_evaluation(state, control)
+                self._requests.answer(EVALUATE, outcome="given up: a stop was asked for")
+                self._back_to_training(state, control)
+                raise EvaluationCut
+
+    def _stop_after_evaluation(self, state: Any, control: Any) -> None:
+        """Without other processes there is no need to train another step first."""
+        if self._training and self._asked and self._ranks is None:
+            asked, self._asked = self._asked, set()
+            self._act(asked, state, control)
 
     @_never_ends_a_run
     def on_evaluate(
@@ -209,17 +336,21 @@ class RunCallback(TrainerCallback):
         """Record what an evaluation found."""
         if self._recorder is None:
             return
-        values = {k: v for k, v in (metrics or {}).items() if isinstance(v, int | float) and k != "epoch"}
-        if "eval_loss" in values:
-            self._recorder.write("eval", step=state.global_step, epoch=state.epoch, **values)
-            self._answer("evaluate", outcome=f"done: eval loss {values['eval_loss']:.4f}")
-            if self._own is not None:
-                self._own.evaluated(values["eval_loss"])
-        self._back_to_training(state)
+        found = {k: v for k, v in (metrics or {}).items() if isinstance(v, int | float) and k != "epoch"}
+        loss = found.get("eval_loss", next((v for k, v in found.items() if k.endswith("_loss")), None))
+        if loss is not None:
+            self._recorder.write("eval", step=state.global_step, epoch=state.epoch, **found)
+            if self._own is not None and "eval_loss" in found:
+                self._own.evaluated(loss)
+        if self._requests is not None:
+            self._requests.answer(EVALUATE, outcome=f"done: eval loss {loss:.4f}" if loss is not None else "done")
+        self._stop_after_evaluation(state, control)
+        self._back_to_training(state, control)
 
     @_never_ends_a_run
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record a checkpoint."""
+        self._saved_step = state.global_step
         if self._recorder is None:
             return
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -228,66 +359,36 @@ class RunCallback(TrainerCallback):
         self._recorder.write(
             "checkpoint", step=state.global_step, path=str(path), bytes=size, seconds=round(seconds, 3)
         )
-        self._answer("checkpoint", outcome=f"done: saved {path.name}")
-        self._back_to_training(state)
+        if self._requests is not None:
+            self._requests.answer(CHECKPOINT, outcome=f"done: saved {path.name}")
+        if self._own is not None:
+            self._own.saved(path.parent)
+        self._back_to_training(state, control)
 
-    def _back_to_training(self, state: Any) -> None:
-        assert self._recorder is not None
-        self._eval_done = 0
+    def _begin_saving(self, state: Any, control: Any) -> None:
         self._saving_since = time.perf_counter()
-        self._recorder.phase("training", state.global_step, state.max_steps)
-        self._mark = time.perf_counter()
+        if self._recorder is not None and not control.should_evaluate:
+            self._recorder.phase("saving", state.global_step, state.max_steps)
+
+    def _back_to_training(self, state: Any, control: Any) -> None:
+        self._eval_done = 0
+        if self._recorder is None or not self._training:
+            return
+        if control.should_save:
+            self._begin_saving(state, control)
+        else:
+            self._recorder.phase("training", state.global_step, state.max_steps)
+        if self._figures is not None:
+            self._figures.mark()
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def request_stop(self, reason: str) -> None:
-        """Ask for a graceful stop from inside the process (a signal handler)."""
-        self.stop_reason = self.stop_reason or reason
-
-    def _take_requests(self, state: Any, control: Any) -> None:
-        assert self._recorder is not None
-        run: RunDir = self._recorder.run
-        for verb in self._waiting(run):
-            if verb == "stop" and run.take(verb):
-                self.stop_reason = self.stop_reason or "stopped on request"
-                self._recorder.write("control", request="stop", outcome=f"stopping after step {state.global_step}")
-            elif verb == "checkpoint" and run.take(verb):
-                control.should_save = True
-                self._wanted.append(verb)
-            elif verb == "evaluate" and run.take(verb):
-                if self._can_evaluate():
-                    control.should_evaluate = True
-                    self._wanted.append(verb)
-                else:
-                    self._recorder.write("control", request=verb, outcome="refused: there is no evaluation data")
-            elif verb == "stop-now" and self._own is not None and run.take(verb):
-                self._recorder.write("control", request=verb, outcome="stopping without saving")
-                self.stop_reason = "stopped at once on request"
-                control.should_training_stop = True
-        if self.stop_reason and not control.should_training_stop:
-            control.should_training_stop = True
-            control.should_save = True
-
-    def _waiting(self, run: RunDir) -> list[str]:
-        """The requests that wait; lists the directory only while its time stamp is fresh, since this runs each step."""
-        now = time.monotonic()
-        try:
-            stamp = os.stat(self._control_path).st_mtime_ns
-        except OSError:
-            return []
-        if stamp != self._control_stamp:
-            self._control_stamp, self._control_fresh_until = stamp, now + CONTROL_FRESH_SECONDS
-        return run.requests() if now < self._control_fresh_until else []
+    def request_stop(self) -> None:
+        """SIGTERM has come: ask for a graceful stop, in whichever of several processes this is."""
+        self._asked.add(TERMINATED)
 
     def _can_evaluate(self) -> bool:
-        trainer = self._trainer or trainer_of(self)
-        return trainer is not None and getattr(trainer, "eval_dataset", None) is not None
-
-    def _answer(self, *verbs: str, outcome: str) -> None:
-        for verb in verbs:
-            if verb in self._wanted and self._recorder is not None:
-                self._wanted.remove(verb)
-                self._recorder.write("control", request=verb, outcome=outcome)
+        return self._trainer is not None and getattr(self._trainer, "eval_dataset", None) is not None
 
 
-_CORE = frozenset({"loss", "learning_rate", "grad_norm", "epoch", "num_tokens", "num_input_tokens_seen", "step"})
+_STOPS = {STOP_NOW: "stopped at once on request", STOP: "stopped on request", TERMINATED: "stopped by SIGTERM"}

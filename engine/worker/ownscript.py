@@ -12,11 +12,15 @@ from typing import Any
 
 from engine import __version__, process, registry
 from engine import status as states
+from engine.checkpoints import newest_valid
+from engine.errors import Problem, RunInUseError
 from engine.rundir import FORMAT, RunDir, new_run_id, write_json
 from engine.text import clean
 from engine.worker.recorder import Recorder
 
 STATUS_SECONDS = 1.0
+# How long a run of another machine counts as alive after its last sign.
+FOREIGN_SECONDS = 60.0
 # TrainingArguments and LoraConfig names whose settings are called otherwise here.
 _RENAMED = {"per_device_train_batch_size": "batch_size", "max_length": "max_seq_length", "r": "lora_r"}
 _ARGUMENTS = ("learning_rate", "num_train_epochs", "max_steps", "gradient_accumulation_steps", "save_steps", "logging_steps",
@@ -24,6 +28,10 @@ _ARGUMENTS = ("learning_rate", "num_train_epochs", "max_steps", "gradient_accumu
               "per_device_eval_batch_size", "max_length", "packing", "padding_free", "assistant_only_loss", "warmup_steps",
               "gradient_checkpointing", "neftune_noise_alpha", "optim", "bf16", "fp16")  # fmt: skip
 _LORA = ("r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "bias", "use_dora", "use_rslora")
+
+
+# Runs of this process that have not ended, by directory.
+_open_runs: dict[str, OwnScriptRun] = {}
 
 
 class OwnScriptRun:
@@ -34,6 +42,8 @@ class OwnScriptRun:
         self.recorder = recorder
         self._lock = lock
         self._ended = False
+        self._pid = os.getpid()
+        self._checkpoints: Path | None = None
         self._last_write = 0.0
         self._status: dict[str, Any] = {
             "format": FORMAT, "state": states.RUNNING, "reason": "", "resumable": False, "attempts": 1, "points": 0,
@@ -45,19 +55,22 @@ class OwnScriptRun:
 
     @classmethod
     def begin(cls, output_dir: str | os.PathLike[str], args: Any, model: Any, name: str | None) -> OwnScriptRun:
-        """Set an earlier record aside and start a new one."""
+        """Set an earlier record aside and start a new one.
+
+        Raises :class:`engine.errors.RunInUseError` if another process still trains there.
+        """
         run = RunDir(output_dir)
         run.path.mkdir(parents=True, exist_ok=True)
-        if not run.locked:
-            run.set_aside()
-        run.make(exclusive=True)
+        earlier = _open_runs.pop(str(run.path), None)
+        if earlier is not None and not earlier._ended:
+            earlier._finish(states.FAILED, "training was begun again before it had ended")
+        lock = _take_over(run)
         record = _record(run, args, model, name)
         write_json(run.run_json, record)
-        lock = run.acquire_lock()
         registry.remember_run(record["id"], run.path)
         recorder = Recorder(run)
         recorder.start_beating()
-        own = cls(run, recorder, lock, record)
+        own = _open_runs[str(run.path)] = cls(run, recorder, lock, record)
         own._write(force=True)
         recorder.write("state", state=states.RUNNING, reason="")
         atexit.register(own._at_exit)
@@ -78,9 +91,17 @@ class OwnScriptRun:
         best = self._status["best_eval_loss"]
         self._status.update(last_eval_loss=loss, best_eval_loss=loss if best is None or loss < best else best)
 
-    def end(self, stop_reason: str, state: Any) -> None:
-        """Training has ended by itself: completed, or stopped on request or early by the host's own rule."""
-        if stop_reason:
+    def saved(self, folder: Path) -> None:
+        """Note that the trainer has saved a checkpoint in ``folder``."""
+        self._checkpoints = folder
+        self._status["resumable"] = newest_valid(folder) is not None
+        self._write(force=True)
+
+    def end(self, stop_reason: str, state: Any, failure: str = "") -> None:
+        """Training has ended by itself: completed, failed, or stopped on request or early by the host's own rule."""
+        if failure:
+            self._finish(states.FAILED, failure)
+        elif stop_reason:
             self._finish(states.STOPPED, stop_reason)
         elif state.max_steps and state.global_step < state.max_steps:
             self._finish(states.STOPPED, f"the script stopped early, at step {state.global_step} of {state.max_steps}")
@@ -88,13 +109,16 @@ class OwnScriptRun:
             self._finish(states.COMPLETED, "")
 
     def _at_exit(self) -> None:
-        if not self._ended:
+        if not self._ended and os.getpid() == self._pid:  # a fork of the script is not the script
             error = getattr(sys, "last_value", None)
             what = f"{type(error).__name__}: {error}" if error is not None else "the script ended before training did"
             self._finish(states.FAILED, clean(what, 500))
 
     def _finish(self, state: str, reason: str) -> None:
         self._ended = True
+        _open_runs.pop(str(self.run.path), None)
+        if self._checkpoints is not None:
+            self._status["resumable"] = newest_valid(self._checkpoints) is not None
         self._status.update(state=state, reason=reason, ended=time.time())
         self.recorder.write("state", state=state, reason=reason)
         self._write(force=True)
@@ -110,6 +134,32 @@ class OwnScriptRun:
                 write_json(self.run.status_json, self._status, durable=force)
             except OSError as error:
                 print(f"tunedeck: status.json could not be written: {error}", file=sys.stderr)
+
+
+def _take_over(run: RunDir) -> int:
+    """Lock an empty record for this process; an earlier one is moved aside only while its lock is held."""
+    if run.meta.exists():
+        held = run.acquire_lock()
+        try:
+            # While it was waited for, another process may have moved it aside and begun anew.
+            moved = not os.path.exists(run.lock) or not os.path.samestat(os.fstat(held), os.stat(run.lock))
+            if moved or _lives_elsewhere(run.read_status() or {}):
+                raise RunInUseError(Problem("run-in-use", "another process trains here", file=str(run.path)))
+            run.set_aside()
+        finally:
+            os.close(held)
+    run.make(exclusive=True)
+    return run.acquire_lock()
+
+
+def _lives_elsewhere(status: dict[str, Any]) -> bool:
+    """Where locks do not reach: a process of this machine that is alive, or one of another that was heard just now."""
+    if status.get("state") not in states.LIVE:
+        return False
+    if process.is_here(status):
+        return status.get("pid") != os.getpid() and process.is_alive(status)
+    heard = status.get("heartbeat")
+    return isinstance(heard, int | float) and abs(time.time() - heard) < FOREIGN_SECONDS
 
 
 def _record(run: RunDir, args: Any, model: Any, name: str | None) -> dict[str, Any]:

@@ -31,10 +31,13 @@ class Recorder:
         """Append a ``step`` event."""
         self.write("step", **fields)
 
-    def notice(self, text: str, level: str = "info") -> None:
-        """Something worth showing to the person who watches; also printed to the log."""
-        print(text, flush=True)
-        self.write("notice", level=level, text=text)
+    def notice(self, text: str, level: str = "info", **more: Any) -> None:
+        """Something worth showing to the person who watches; also printed to the log. ``more`` are keys for programs."""
+        try:
+            print(text, flush=True)
+        except (OSError, ValueError):  # a full disk, or an output that was closed
+            pass
+        self.write("notice", level=level, text=text, **more)
 
     def phase(self, name: str, done: float | None = None, total: float | None = None) -> None:
         """Say what the process is doing now."""

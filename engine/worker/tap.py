@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import statistics
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
+
+
+class EvaluationCut(Exception):
+    """Ends an evaluation before its end; only where a :class:`StepTap` stands around it."""
 
 
 class StepTap:
@@ -25,6 +32,7 @@ class StepTap:
         self._step = trainer.state.global_step
         self._held = 0.0
         self._metric_lengths: dict[str, int] = {}
+        self._inside = False
 
     @classmethod
     def fits(cls, trainer: Any) -> bool:
@@ -40,9 +48,29 @@ class StepTap:
                 self._take(tr_loss, grad_norm, named.get("learning_rate"))
             except Exception:
                 traceback.print_exc()
-            return original(tr_loss, grad_norm, *rest, **named)
+            self._inside = True
+            try:
+                return original(tr_loss, grad_norm, *rest, **named)
+            except EvaluationCut:
+                self._leave_evaluation()
+                # What follows an evaluation is done: the save.
+                return original(tr_loss, grad_norm, *rest, **named)
+            finally:
+                self._inside = False
 
         setattr(self._trainer, self.METHOD, tapped)
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether an evaluation that runs now is the trainer's own, around which this stands."""
+        return self._inside and bool(self._trainer.control.should_evaluate)
+
+    def _leave_evaluation(self) -> None:
+        self._trainer.control.should_evaluate = False
+        end = getattr(self._trainer.callback_handler.eval_dataloader, "end", None)
+        if end is not None:  # accelerate counts the loaders that are being read
+            with contextlib.suppress(Exception):
+                end()
 
     def detach(self) -> None:
         """Leave the trainer as it was."""
@@ -77,6 +105,37 @@ class StepTap:
             self._metric_lengths[name] = len(values)
             fresh[name] = sum(new) / len(new)
         return fresh
+
+
+class ForcedLog:
+    """Has every step logged where the trainer cannot be tapped, and keeps the host's log history as it would be."""
+
+    def __init__(self) -> None:
+        self._only_for_us = False
+        self._losses: list[float] = []
+
+    def ask(self, control: Any) -> None:
+        """At the end of a step: have it logged."""
+        self._only_for_us = not control.should_log
+        control.should_log = True
+
+    def logged(self, state: Any, loss: float) -> None:
+        """After a log: of steps that were logged only for us the history keeps none, the others get the mean."""
+        history = state.log_history
+        if self._only_for_us and history and history[-1].get("step") == state.global_step:
+            history.pop()
+            self._losses.append(loss)
+        elif self._losses and history:
+            history[-1]["loss"] = statistics.fmean([*self._losses, loss])
+            self._losses.clear()
+        self._only_for_us = False
+
+
+def clear_not_finite(trainer: Any, loss: float) -> None:
+    """After a log: the trainer empties its sum of losses by subtracting it, and NaN less NaN is NaN for ever."""
+    total = getattr(trainer, "_tr_loss", None)
+    if total is not None and not math.isfinite(loss):
+        total.zero_()
 
 
 def trainer_of(callback: Any) -> Any:
