@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,7 +93,7 @@ def _explain(name: str, value: Any) -> Problem:
         expected = f"some of {info.range_text}"
     elif info.kind == "choice" or info.allows_auto:
         expected = f"one of {info.range_text}"
-    shown = clean(repr(value) if not isinstance(value, str) else f"'{value}'", 80)
+    shown = clean(reprlib.repr(value) if not isinstance(value, str) else f"'{value}'", 80)
     hint = ""
     if info.kind == "choice" and isinstance(value, str):
         near = difflib.get_close_matches(value, info.choices, n=1)

@@ -45,7 +45,7 @@ def loads(text: str, name: str) -> dict[str, Any]:
         line = mark.line + 1 if mark is not None else None
         what = clean(getattr(error, "problem", None) or "is not valid YAML", 200)
         raise InputError(Problem("bad-yaml", what, "Write one `setting: value` a line", file=name, line=line)) from None
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError, KeyError, AttributeError, TypeError):  # e.g. `!!bool foo`, `? {a: b}`
         raise InputError(Problem("bad-yaml", "is not valid YAML", file=name)) from None
     if data is None:
         return {}
@@ -66,8 +66,11 @@ def dumps(config: RunConfig, *, only_changed: bool = False, header: str = "") ->
 def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in PATH_SETTINGS:
         value = values.get(name)
-        if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
-            beside = folder / value
-            if beside.exists():
-                values[name] = str(beside)
+        try:
+            if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
+                beside = folder / value
+                if beside.exists():
+                    values[name] = str(beside)
+        except (OSError, ValueError, RuntimeError):
+            continue  # a path that is none (too long, ~nobody): the check of the settings says so
     return values

@@ -171,3 +171,18 @@ def test_the_command_line_repeats_the_run() -> None:
     words = shlex.split(flags.command_line(config))
     assert words[:2] == ["tunedeck", "train"]
     assert parse(_parse_flags(words[2:])) == config
+
+
+@pytest.mark.parametrize("text", ["lora_r: !!bool foo", "lora_r: !!int x", "? {a: b}\n: c", "x: !!python/object:os.system y"])
+def test_odd_yaml_is_refused_in_words(text: str) -> None:
+    with pytest.raises(InputError, match=r"run\.yaml"):
+        yaml_file.loads(text, "run.yaml")
+
+
+def test_a_yaml_that_would_unfold_without_end_is_refused_at_once() -> None:
+    """Nine levels of nine aliases: a full repr would have 400 million words."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]" for i in range(9)]
+    bomb = yaml_file.loads("\n".join([*lines, "lora_r: *j"]), "run.yaml")["lora_r"]
+    with pytest.raises(InputError, match="lora_r: must be a whole number"):
+        parse({"train_path": "a", "output_dir": "b", "lora_r": bomb})
