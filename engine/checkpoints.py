@@ -14,15 +14,19 @@ import re
 import stat
 import struct
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.rundir import MAX_RECORD_BYTES, read_json
+from engine.rundir import MAX_RECORD_BYTES, RunDir, read_json
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+# Below .tunedeck: where checkpoints are written before they are renamed to where they stand.
+PARTIAL = "partial"
 _NAME = re.compile(r"checkpoint-([0-9]+)")
+_LEFTOVER = re.compile(r"checkpoint-([0-9]+)(\..*)?")
 _RNG = re.compile(r"rng_state(_[0-9]+)?\.pth")
 # What a trainer would load from a checkpoint, if it were there.
 _LOADED = (".pt", ".pth", ".bin", ".safetensors")
@@ -113,6 +117,35 @@ def verify(checkpoint: Checkpoint) -> str:
         e.name for e in os.scandir(checkpoint.path) if e.name.endswith(_LOADED) and e.name not in manifest["files"]
     ]
     return f"{extra[0]} does not belong to it" if extra else ""
+
+
+def recover(run: RunDir) -> Checkpoint | None:
+    """Put a checkpoint in place that was complete when its run was killed, but not yet renamed; returns the newest.
+
+    Only for who holds the run's lock.
+    """
+    recovered = []
+    for path, step in leftovers(run.meta / PARTIAL):
+        target = run.path / path.name
+        found = _look(path, step)
+        own = found.run is not None and found.run == (run.read_run() or {}).get("id")
+        if own and found.valid and path.name == f"checkpoint-{step}" and not os.path.lexists(target):
+            os.rename(path, target)
+            recovered.append(_look(target, step))
+    return max(recovered, key=lambda c: c.age, default=None)
+
+
+def leftovers(partial: Path) -> Iterator[tuple[Path, int]]:
+    """What broken saves left below ``partial``, with its step."""
+    try:
+        names = sorted(os.listdir(partial)) if not partial.is_symlink() else []
+    except OSError:
+        return
+    for name in names:
+        match = _LEFTOVER.fullmatch(name)
+        path = partial / name
+        if match and path.is_dir() and not path.is_symlink():
+            yield path, int(match[1])
 
 
 def sha256(path: Path) -> str:

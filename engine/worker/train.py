@@ -8,6 +8,7 @@ from typing import Any
 from engine.rundir import RunDir, write_json
 from engine.worker import chat, dataset, resuming
 from engine.worker.callback import RunCallback
+from engine.worker.checkpointing import Keeper
 from engine.worker.failure import CannotTrain
 from engine.worker.ownscript import versions
 from engine.worker.recipe import Machine, Recipe, resolve
@@ -22,7 +23,7 @@ class Training:
         self.recorder = recorder
         self.record = run.read_run() or {}
         self.config: dict[str, Any] = self.record["config"]
-        self.callback = RunCallback(recorder=recorder)
+        self.callback = RunCallback(recorder=recorder, stop_on_nonfinite=self.config.get("on_nonfinite") == "stop")
         # From here on a SIGTERM finishes the step and saves; before, there is nothing to save.
         self.begun = False
 
@@ -78,7 +79,9 @@ class Training:
         self, recipe: Recipe, model: Any, tokenizer: Any, template: str | None, train: Any, evaluation: Any
     ) -> Any:
         """TRL's trainer over the prepared parts."""
-        from trl import SFTConfig, SFTTrainer
+        from trl import SFTConfig
+
+        from engine.worker.trainer import RunTrainer
 
         config = self.config
         arguments = sft_arguments(config, recipe, evaluates=evaluation is not None)
@@ -95,7 +98,8 @@ class Training:
             callbacks.append(
                 EarlyStoppingCallback(config["early_stopping_patience"], config["early_stopping_threshold"])
             )
-        trainer = SFTTrainer(
+        trainer = RunTrainer(
+            keeper=self.keeper(),
             model=model,
             args=SFTConfig(**arguments),
             train_dataset=train,
@@ -112,6 +116,16 @@ class Training:
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
         return trainer
 
+    def keeper(self) -> Keeper:
+        """Who puts this run's checkpoints on the disk."""
+        return Keeper(
+            self.run_dir,
+            run_id=str(self.record.get("id") or ""),
+            attempt=self.recorder.attempt,
+            limit=self.config["save_total_limit"],
+            say=lambda text: self.recorder.notice(text, "warning"),
+        )
+
     def say_what_was_cut(self, given: Any, kept: Any, *, packed: bool, what: str = "rows") -> None:
         """TRL drops rows that are cut off before their first trained token without a word."""
         limit = self.config["max_seq_length"]
@@ -125,9 +139,7 @@ class Training:
         """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""
         self.recorder.phase("saving")
         begun = time.monotonic()
-        trainer.save_model(str(self.run_dir.path))
-        trainer.processing_class.save_pretrained(str(self.run_dir.path))
-        trainer.save_state()
+        trainer.save_final()
         print(f"Saved the adapter to {self.run_dir.path} in {time.monotonic() - begun:.1f} s", flush=True)
 
     def write_record(self, recipe: Recipe) -> None:
@@ -223,7 +235,8 @@ def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) ->
         "data_seed": config["data_seed"],
         "save_strategy": "steps",
         "save_steps": config["save_steps"],
-        "save_total_limit": config["save_total_limit"],
+        # The trainer's own rotation deletes by name and age, whoever wrote it; the keeper rotates instead.
+        "save_total_limit": None,
         "logging_steps": config["logging_steps"],
         "logging_nan_inf_filter": False,
         "report_to": config["report_to"] or "none",

@@ -1,0 +1,119 @@
+"""TRL's trainer, saving so that a checkpoint is complete before it counts. Loads torch: for the worker only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+
+from engine.worker.checkpointing import FINAL, Keeper
+from engine.worker.disk import Room
+
+_SLACK = 1024 * 1024
+_FILES = 24
+_BYTES_PER_TOKEN = 120
+_BYTES_PER_LOG_ROW = 600
+
+
+class RunTrainer(SFTTrainer):
+    """``SFTTrainer`` whose checkpoints and final adapter go through a :class:`Keeper`."""
+
+    def __init__(self, *args: Any, keeper: Keeper, **kwargs: Any) -> None:
+        self.keeper = keeper
+        self._stage: str | None = None
+        super().__init__(*args, **kwargs)
+        if self.args.should_save:
+            keeper.keep_reserve()
+
+    def save_final(self) -> None:
+        """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""
+        if not self.args.should_save or self.args.world_size > 1:
+            return self._write_final()
+        _, needed = self.keeper.need(self._estimate)
+        self.keeper.guarded(FINAL, needed, self._write_final)
+        self.keeper.close()
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """TRL writes it to the root at each checkpoint; here it comes with the final adapter."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        name = f"checkpoint-{self.state.global_step}"
+        self._tell_best()
+        if not self.args.should_save or self.args.world_size > 1:
+            return self._write_checkpoint(model, trial, name)
+        needed, spare = self.keeper.need(self._estimate)
+        self.keeper.guarded(name, needed, lambda: self._write_checkpoint(model, trial, name), spare=spare)
+
+    def _write_checkpoint(self, model: Any, trial: Any, name: str) -> None:
+        writes, best_before = self.args.should_save, self.state.best_model_checkpoint
+        stage = self.keeper.begin(name) if writes else self.keeper.partial / name
+        self.accelerator.wait_for_everyone()
+        self._stage = str(self.keeper.partial)
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._stage = None
+            staged_best = self.state.best_model_checkpoint
+            self.state.best_model_checkpoint = self._best_from_now(best_before)
+        if writes and staged_best != self.state.best_model_checkpoint:
+            # Transformers noted where the best one stands at this moment, not where it will stand.
+            self.state.save_to_json(str(stage / "trainer_state.json"))
+        finite = self._is_finite()
+        self.accelerator.wait_for_everyone()
+        if writes:
+            self.keeper.finish(stage, self.state.global_step, finite=finite)
+            self._tell_best()
+            self.keeper.rotate()
+        self.accelerator.wait_for_everyone()
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self._stage if self._stage is not None else super()._get_output_dir(trial)
+
+    def _best_from_now(self, before: str | None) -> str | None:
+        best = self.state.best_global_step
+        if not best:
+            return before
+        path = os.path.join(self.args.output_dir, f"checkpoint-{best}")
+        return path if best == self.state.global_step or os.path.isdir(path) else before
+
+    def _tell_best(self) -> None:
+        """The best checkpoint, if it is one of this directory, must not be cleared away."""
+        best = self.state.best_model_checkpoint
+        self.keeper.best = self.keeper.run.path / Path(best).name if best else None
+
+    def _is_finite(self) -> bool:
+        """Whether all that is trained is still finite numbers."""
+        return all(bool(torch.isfinite(p.detach()).all()) for p in self.model.parameters() if p.requires_grad)
+
+    def _write_final(self) -> None:
+        writes = self.args.should_save
+        stage = self.keeper.begin(FINAL) if writes else self.keeper.partial / FINAL
+        self.accelerator.wait_for_everyone()
+        output_dir = self.args.output_dir
+        if writes:
+            self.args.output_dir = str(stage)
+            try:
+                super().create_model_card(model_name=Path(output_dir).name)
+            finally:
+                self.args.output_dir = output_dir
+        self.save_model(str(stage))
+        if writes:
+            self.state.save_to_json(str(stage / "trainer_state.json"))
+            self.keeper.place_final(stage)
+        self.accelerator.wait_for_everyone()
+
+    def _estimate(self) -> tuple[Room, Room]:
+        """An upper bound of what a checkpoint and the final adapter take."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        weights = sum(p.numel() * p.element_size() for p in trained)
+        states = getattr(self.optimizer, "state", None) or {}
+        held = [value for state in states.values() for value in state.values() if isinstance(value, torch.Tensor)]
+        optimizer = sum(value.numel() * value.element_size() for value in held)
+        if not held:
+            optimizer = sum(2 * p.numel() * max(4, p.element_size()) for p in trained)
+        tokenizer = _BYTES_PER_TOKEN * len(self.processing_class) if self.processing_class is not None else 0
+        small = tokenizer + _BYTES_PER_LOG_ROW * len(self.state.log_history) + _SLACK
+        return Room(weights + optimizer + small, _FILES), Room(weights + small, _FILES)
