@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine import runlock
 from engine.errors import Problem, RunInUseError
 
 FORMAT = 1
@@ -119,51 +119,31 @@ class RunDir:
     def acquire_lock(self) -> int:
         """Lock the run for this process and whoever inherits the returned descriptor.
 
-        Raises :class:`RunInUseError` if a living process holds it.
+        Raises :class:`RunInUseError` if a living process holds it, here or on another host; ``OSError`` if there can be
+        no lock at all.
         """
-        fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _lock_patiently(fd)
-        except BlockingIOError:
-            os.close(fd)
+            return runlock.acquire(self.lock, self.read_status())
+        except runlock.Held:
             raise RunInUseError(self._in_use()) from None
-        except OSError:
-            pass  # a file system without flock: the owner record below still says who is here
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        return fd
+
+    def release_lock(self, lock: int) -> None:
+        """Give the lock back that :meth:`acquire_lock` returned; those who inherited it hold it still."""
+        runlock.release(self.lock, lock)
+
+    @property
+    def lock_state(self) -> bool | None:
+        """Whether a process holds the lock: ``None`` where that cannot be known (flock does not work there)."""
+        return runlock.state(self.lock)
 
     @property
     def locked(self) -> bool:
-        """Whether a living process on this machine holds the lock."""
-        try:
-            fd = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that readers do not see each other
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        return False
+        """Whether a living process is known to hold the lock."""
+        return self.lock_state is True
 
     def _in_use(self) -> Problem:
         return Problem("run-in-use", "is in use by a run that is still alive",
                        "Watch it, stop it, or choose another output directory", file=str(self.path))  # fmt: skip
-
-
-def _lock_patiently(fd: int) -> None:
-    """Take the lock; a reader that only looks holds it for microseconds."""
-    for patience in range(20, -1, -1):
-        try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not patience:
-                raise
-            time.sleep(0.01)
 
 
 def refuse_foreign_work(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from engine import runlock
 from engine.errors import RunInUseError
 from engine.rundir import RunDir
 
@@ -20,11 +21,12 @@ def main() -> int:
         lock = _inherited_lock(run)
         if lock is None:
             lock = run.acquire_lock()
-    except RunInUseError as error:
+    except (RunInUseError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     if os.fork():
         os._exit(0)  # the lock lives on in the child
+    runlock.write_owner(run.lock, lock)
     # Nothing that happens to a terminal or to a login reaches the run.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -35,14 +37,10 @@ def main() -> int:
 
 def _inherited_lock(run: RunDir) -> int | None:
     """The descriptor that the launcher handed over, if it really is this run's lock."""
-    try:
-        descriptor = int(os.environ.pop("TUNEDECK_LOCK_FD", ""))
-        same = os.path.samestat(os.fstat(descriptor), os.stat(run.lock))
-    except (ValueError, OSError):
-        return None
-    if same:
-        os.set_inheritable(descriptor, False)
-    return descriptor if same else None
+    lock = runlock.inherited(run.lock, os.environ.pop("TUNEDECK_LOCK_FD", ""))
+    if lock is not None:
+        os.set_inheritable(lock, False)
+    return lock
 
 
 if __name__ == "__main__":

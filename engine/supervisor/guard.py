@@ -85,6 +85,7 @@ class Guard:
     def _start(self) -> None:
         python = self.config.get("worker_python") or sys.executable
         env, notice = environment.worker_environment(self.config, python)
+        held = (self.lock,)
         with self.run.train_log.open("ab") as log:
             self.worker = subprocess.Popen(
                 [python, "-P", "-m", "engine.worker", str(self.run.path)],
@@ -92,9 +93,13 @@ class Guard:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=(self.lock,),
+                pass_fds=held,
                 cwd=self._working_directory(),
-                env={**env, "TUNEDECK_ATTEMPT": str(self.status["attempts"])},
+                env={
+                    **env,
+                    "TUNEDECK_ATTEMPT": str(self.status["attempts"]),
+                    "TUNEDECK_LOCK_FDS": ",".join(map(str, held)),
+                },
             )
         self.status.update(pid=self.worker.pid, pid_started=process.started(self.worker.pid), started=time.time())
         self.status["ranks"] = [{"rank": 0, "pid": self.worker.pid}]
@@ -179,7 +184,7 @@ class Guard:
             if self.run.take(verb):
                 self.events.write("control", request=verb, outcome=f"too late: the run has ended ({ending.state})")
         # The worker is gone: free the directory before its end can be read, so that whoever reads it can go on at once.
-        os.close(self.lock)
+        self.run.release_lock(self.lock)
         self._set_state(ending.state, ending.reason)
         self.events.close()
 

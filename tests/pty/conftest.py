@@ -36,7 +36,8 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
     for terminal in open_terminals:
         terminal.close()
     for meta in folder.rglob(META):
-        status = RunDir(meta.parent).read_status() or {}
+        run = RunDir(meta.parent)
+        status = run.read_status() or {}
         if status.get("state") in ("starting", "running", "stopping") and status.get("pid") != os.getpid():
             for pid, started in (("supervisor_pid", "supervisor_started"), ("pid", "pid_started")):
-                process.signal_exactly(status, signal.SIGKILL, pid, started)
+                process.signal_exactly(status, signal.SIGKILL, run.lock, pid, started)
