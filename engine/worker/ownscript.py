@@ -13,14 +13,11 @@ from typing import Any
 from engine import __version__, process, registry
 from engine import status as states
 from engine.checkpoints import newest_valid
-from engine.errors import Problem, RunInUseError
 from engine.rundir import FORMAT, RunDir, new_run_id, write_json
 from engine.text import clean
 from engine.worker.recorder import Recorder
 
 STATUS_SECONDS = 1.0
-# How long a run of another machine counts as alive after its last sign.
-FOREIGN_SECONDS = 60.0
 # TrainingArguments and LoraConfig names whose settings are called otherwise here.
 _RENAMED = {"per_device_train_batch_size": "batch_size", "max_length": "max_seq_length", "r": "lora_r"}
 _ARGUMENTS = ("learning_rate", "num_train_epochs", "max_steps", "gradient_accumulation_steps", "save_steps", "logging_steps",
@@ -123,7 +120,7 @@ class OwnScriptRun:
         self.recorder.write("state", state=state, reason=reason)
         self._write(force=True)
         self.recorder.close()
-        os.close(self._lock)
+        self.run.release_lock(self._lock)
 
     def _write(self, force: bool = False) -> None:
         now = time.time()
@@ -141,25 +138,11 @@ def _take_over(run: RunDir) -> int:
     if run.meta.exists():
         held = run.acquire_lock()
         try:
-            # While it was waited for, another process may have moved it aside and begun anew.
-            moved = not os.path.exists(run.lock) or not os.path.samestat(os.fstat(held), os.stat(run.lock))
-            if moved or _lives_elsewhere(run.read_status() or {}):
-                raise RunInUseError(Problem("run-in-use", "another process trains here", file=str(run.path)))
             run.set_aside()
         finally:
             os.close(held)
     run.make(exclusive=True)
     return run.acquire_lock()
-
-
-def _lives_elsewhere(status: dict[str, Any]) -> bool:
-    """Where locks do not reach: a process of this machine that is alive, or one of another that was heard just now."""
-    if status.get("state") not in states.LIVE:
-        return False
-    if process.is_here(status):
-        return status.get("pid") != os.getpid() and process.is_alive(status)
-    heard = status.get("heartbeat")
-    return isinstance(heard, int | float) and abs(time.time() - heard) < FOREIGN_SECONDS
 
 
 def _record(run: RunDir, args: Any, model: Any, name: str | None) -> dict[str, Any]:
