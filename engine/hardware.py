@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One card at one moment. Memory in bytes, utilization in percent, temperature in °C, power in watts."""
+    """One card at one moment. Memory in bytes, utilization in percent, temperature in °C, power in watts.
+
+    ``processes`` counts those that compute, of all users (``pids``); a desktop that only draws is none of them.
+    """
 
     index: int
     name: str
@@ -21,6 +24,8 @@ class Gpu:
     processes: int = 0
     foreign_processes: int = 0
     capability: tuple[int, int] | None = None
+    uuid: str = ""
+    pids: tuple[int, ...] = ()
 
     @property
     def memory_free(self) -> int:
@@ -101,7 +106,7 @@ def _read(nvml: Any, index: int) -> Gpu:
     processes = ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
     return Gpu(
         index=index,
-        name=name.decode() if isinstance(name, bytes) else str(name),
+        name=_text(name),
         memory_used=int(memory.used),
         memory_total=int(memory.total),
         utilization=use,
@@ -110,7 +115,13 @@ def _read(nvml: Any, index: int) -> Gpu:
         processes=len(processes),
         foreign_processes=sum(1 for p in processes if not _is_mine(p.pid)),
         capability=ask(lambda: tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle))),
+        uuid=_text(ask(lambda: nvml.nvmlDeviceGetUUID(handle))),
+        pids=tuple(p.pid for p in processes),
     )
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
 
 
 def _is_mine(pid: int) -> bool:

@@ -11,8 +11,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def xdg(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test has a user's state, cache and configuration of its own."""
+    """Every test has a user's state, cache and configuration of its own, and a machine's slots, more than it needs."""
     home = tmp_path_factory.mktemp("xdg")
     for name in ("STATE", "CACHE", "CONFIG", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    monkeypatch.setenv("TUNEDECK_SLOT_DIR", str(home / "slots"))
+    monkeypatch.setenv("TUNEDECK_SLOTS", "64")
     return home

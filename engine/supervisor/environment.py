@@ -6,14 +6,13 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import engine
-from engine import hardware, paths
+from engine import paths
 
 
-def worker_environment(config: dict[str, Any], python: str) -> tuple[dict[str, str], str]:
-    """Environment variables of the worker, and a notice on the GPU that was chosen (empty without one)."""
+def worker_environment(python: str, devices: str | None) -> dict[str, str]:
+    """Environment variables of the worker; ``devices`` are the GPUs that its turn brought, ``None`` for no choice."""
     env = dict(os.environ)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,24 +23,11 @@ def worker_environment(config: dict[str, Any], python: str) -> tuple[dict[str, s
     # Idle OpenMP threads that spin make two runs on the same cores crawl: 14 s a step instead of 0.4 s (measured with
     # the sample model on two cores). Sleeping ones cost nothing measurable when a run is alone.
     env.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    notice = _choose_gpus(config.get("gpus", "auto"), env)
+    if devices is not None:
+        env["CUDA_VISIBLE_DEVICES"] = devices
     if Path(python).resolve() != Path(sys.executable).resolve() or python != sys.executable:
         env["PYTHONPATH"] = str(_engine_only_path())
-    return env, notice
-
-
-def _choose_gpus(wanted: Any, env: dict[str, str]) -> str:
-    if isinstance(wanted, list):
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in wanted)
-        taken = [g.index for g in hardware.gpus() if g.index in wanted and g.foreign_processes]
-        return f"others' processes are on GPU {', '.join(map(str, taken))}" if taken else ""
-    if "CUDA_VISIBLE_DEVICES" in env:
-        return ""
-    card = hardware.freest(hardware.gpus())
-    if card is None:
-        return ""
-    env["CUDA_VISIBLE_DEVICES"] = str(card.index)
-    return f"GPU {card.index} ({card.name}) was chosen: {card.memory_free / 2**30:.1f} GiB of memory are free"
+    return env
 
 
 def _engine_only_path() -> Path:

@@ -17,7 +17,7 @@ from engine.checkpoints import newest_valid
 from engine.events import EventWriter
 from engine.rundir import RunDir, write_json
 from engine.snapshot import RunFollower
-from engine.supervisor import environment
+from engine.supervisor import environment, waiting
 from engine.supervisor.ending import Ending, classify
 
 TICK_SECONDS = 0.2
@@ -42,7 +42,7 @@ class Guard:
             "state": states.STARTING,
             "reason": "",
             "resumable": False,
-            "attempts": int(earlier.get("attempts") or 0) + 1,
+            "attempts": _attempt(record, earlier),
             "created": record.get("created"),
             "started": None,
             "ended": None,
@@ -60,16 +60,29 @@ class Guard:
         )
         self.follower = RunFollower(run.path)
         self.worker: subprocess.Popen[bytes] | None = None
+        self.slots: list[int] = []
         self.terminated = False
         self.stop_now_at: float | None = None
         self.oom_kills = environment.oom_kills()
 
     def watch(self) -> int:
-        """Start the worker, wait for its end, write it down."""
+        """Wait for the run's turn, start the worker, wait for its end, write it down."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
-        self._set_state(states.STARTING)
+        turn = waiting.wait_for_turn(self)
+        if turn.left:
+            return 0
+        self.slots = list(turn.slots.values())
+        code = 0
+        if turn.ending is not None:
+            self._end(turn.ending)
+        else:
+            code = self._guard(turn.devices)
+        waiting.wake_waiting()
+        return code
+
+    def _guard(self, devices: str | None) -> int:
         try:
-            self._start()
+            self._start(devices)
         except OSError as error:
             self._end(Ending(states.FAILED, f"failed to start: {error.strerror or error}"))
             return 1
@@ -82,10 +95,10 @@ class Guard:
             raise
         return 0
 
-    def _start(self) -> None:
+    def _start(self, devices: str | None) -> None:
         python = self.config.get("worker_python") or sys.executable
-        env, notice = environment.worker_environment(self.config, python)
-        held = (self.lock,)
+        env = environment.worker_environment(python, devices)
+        held = (self.lock, *self.slots)
         with self.run.train_log.open("ab") as log:
             self.worker = subprocess.Popen(
                 [python, "-P", "-m", "engine.worker", str(self.run.path)],
@@ -103,8 +116,6 @@ class Guard:
             )
         self.status.update(pid=self.worker.pid, pid_started=process.started(self.worker.pid), started=time.time())
         self.status["ranks"] = [{"rank": 0, "pid": self.worker.pid}]
-        if notice:
-            self.events.write("notice", level="info", text=notice)
         self._write_status(force=True)
 
     def _working_directory(self) -> str:
@@ -185,6 +196,8 @@ class Guard:
                 self.events.write("control", request=verb, outcome=f"too late: the run has ended ({ending.state})")
         # The worker is gone: free the directory before its end can be read, so that whoever reads it can go on at once.
         self.run.release_lock(self.lock)
+        for slot in self.slots:
+            os.close(slot)
         self._set_state(ending.state, ending.reason)
         self.events.close()
 
@@ -229,3 +242,12 @@ class Guard:
             write_json(self.run.status_json, self.status, mode, durable=force)
         except OSError as error:  # a full disk must not end the guardian: the next beat tries again
             print(f"status.json could not be written: {error}", file=sys.stderr)
+
+
+def _attempt(record: dict[str, Any], earlier: dict[str, Any]) -> int:
+    """The attempt's number: the launcher lists all attempts; records from before it did so are counted."""
+    attempts = record.get("attempts")
+    if isinstance(attempts, list) and attempts:
+        return len(attempts)
+    again = earlier.get("state") in states.ENDED
+    return max(1, int(earlier.get("attempts") or 0) + again)

@@ -1,0 +1,54 @@
+"""Whose turn it is: pure decisions over the entries of one queue and the slots that are free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.queue.entries import Entry
+
+CPU, ONE, EVERY = "cpu", "one", "every"
+
+
+def key(entry: Entry) -> tuple[float, float, str]:
+    """Sorts a queue; equal positions go by age, then by id."""
+    return entry.position, entry.created, entry.id
+
+
+def allocate(entries: Iterable[Entry], free: Sequence[str], cpu_slots: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Which slots every entry could take now, by id; who is not named has to wait.
+
+    ``free`` lists the free slots, the best first. The entries are served in their order, so nobody is overtaken by one
+    that could take a slot it waits for. One that waits for several slots keeps those that are free already: otherwise a
+    stream of small runs would hold it up for ever.
+    """
+    left = list(free)
+    given: dict[str, tuple[str, ...]] = {}
+    for entry in sorted(entries, key=key):
+        wanted = cpu_slots if entry.kind == CPU else entry.slots
+        found = [name for name in left if name in wanted]
+        taken = found if entry.kind == EVERY else found[:1]
+        left = [name for name in left if name not in taken]
+        if taken and (entry.kind != EVERY or len(taken) == len(set(wanted))):
+            given[entry.id] = tuple(taken)
+    return given
+
+
+def between(others: Sequence[float], place: int) -> float | None:
+    """A position that makes an entry the ``place``-th (1-based) among the others; ``None`` if there is no room left.
+
+    ``others`` are the sorted positions of the other entries; a place beyond the end is the end.
+    """
+    index = min(max(place, 1) - 1, len(others))
+    before = others[index - 1] if index else None
+    after = others[index] if index < len(others) else None
+    if before is None and after is None:
+        return 1.0
+    if before is None or after is None:
+        value = after - 1 if before is None else before + 1  # type: ignore[operator]
+    else:
+        value = before + (after - before) / 2
+    fits = (before is None or before < value) and (after is None or value < after) and math.isfinite(value)
+    return value if fits else None
