@@ -45,6 +45,7 @@ class Keeper:
         self.partial = run.meta / PARTIAL
         # Where the best adapter of this run stands, if the trainer needs it at the end: never cleared away.
         self.best: Path | None = None
+        self._warned = False
 
     # -- what stands ------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,10 @@ class Keeper:
     def finish(self, stage: Path, step: int, *, finite: bool) -> Path:
         """Flush what was written, add its manifest, and put it in place; returns where it stands now."""
         files = {name: {"bytes": size, "sha256": sha256(stage / name)} for name, size in flush(stage).items()}
+        if not finite:
+            self.say(
+                f"{stage.name} holds weights that are no numbers: a resume starts from an earlier one if there is one"
+            )
         record = {"format": MANIFEST_FORMAT, "run": self.run_id, "attempt": self.attempt, "step": step,
                   "time": time.time(), "finite": finite, "files": files}  # fmt: skip
         write_json(stage / MANIFEST, record, stat.S_IMODE((stage / "trainer_state.json").stat().st_mode))
@@ -167,12 +172,15 @@ class Keeper:
     def _tidy(self) -> bool:
         """Remove what broken saves left, where a newer complete checkpoint stands."""
         good = next((c for c in reversed(self.own()) if c.valid), None)
-        cleared = False
-        for path, step in leftovers(self.partial):
-            if ".old" in path.name or (good is not None and (step <= good.step or _newer(good, path))):
-                self.discard(path)
-                cleared = True
-        return cleared
+        if good is None:
+            return False
+        doomed = [path for path, step in leftovers(self.partial)
+                  if ".old" in path.name or step <= good.step or _newer(good, path)]  # fmt: skip
+        if os.path.lexists(self.partial / FINAL):
+            doomed.append(self.partial / FINAL)
+        for path in doomed:
+            self.discard(path)
+        return bool(doomed)
 
     # -- room -------------------------------------------------------------------------------------------------------
 
@@ -221,7 +229,8 @@ class Keeper:
             left = disk.free(self.run.path)
         if left.lacks(needed):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if left.lacks(both):
+        if left.lacks(both) and not self._warned:
+            self._warned = True
             place = disk.mount_point(self.run.path)
             self.say(f"The disk is nearly full: after {what} there will be no room for the final adapter on {place}")
         return left
@@ -260,7 +269,7 @@ def flush(folder: Path) -> dict[str, int]:
     """Write every file and directory below through to the disk; returns the files' sizes by relative name."""
     sizes = {}
     for base, _, names in os.walk(folder, topdown=False):
-        for name in names:
+        for name in sorted(names):
             path = Path(base) / name
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import resource
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,9 @@ class Room:
 def free(directory: Path) -> Room:
     """What this user can still write below a directory (quotas do not show here); raises ``OSError``."""
     found = os.statvfs(directory)
-    return Room(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    # A file system that knows no sizes reports zeros.
+    size = found.f_bavail * found.f_frsize if found.f_blocks else sys.maxsize
+    return Room(size, found.f_favail if found.f_files else None)
 
 
 def mount_point(directory: Path) -> Path:
