@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import process
+from engine.queue import entry_exists
 
 QUEUED, STARTING, RUNNING, STOPPING = "queued", "starting", "running", "stopping"
 COMPLETED, STOPPED, FAILED, KILLED, LOST = "completed", "stopped", "failed", "killed", "lost"
@@ -62,6 +63,9 @@ def infer(status: dict[str, Any] | None, *, locked: bool = False, stalled: bool 
         return RunState(state, reason, stalled and state == RUNNING, resumable, True, host, heard)
     if state in (QUEUED, STARTING) and locked:
         return RunState(state, reason, resumable=resumable, host=host, heard=heard)
+    if state in (QUEUED, STARTING) and entry_exists(str(status.get("id") or "")):
+        reason = "waits in the queue; goes on with the next tunedeck command"
+        return RunState(QUEUED, reason, resumable=resumable, host=host, heard=heard)
     if status.get("boot_id") != process.boot_id():
         return RunState(LOST, "the machine was restarted while it ran", resumable=resumable, host=host, heard=heard)
     if heard is not None and 0 <= time.time() - heard < HEARTBEAT_GRACE:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from engine.errors import EXIT_BAD_INPUT, EXIT_FAILED, TunedeckError
+from engine.queue import revive
 
 # verb: (module, one line of help); a verb stands here when it works.
 VERBS = {
@@ -18,6 +19,7 @@ VERBS = {
     "checkpoint": ("engine.cli.control", "have a run save a checkpoint now"),
     "evaluate": ("engine.cli.control", "have a run evaluate now"),
     "resume": ("engine.cli.resume", "go on with a run that ended, from a checkpoint"),
+    "queue": ("engine.cli.queue", "what waits for a free GPU; queue move RUN POSITION, queue cancel RUN"),
     "doctor": ("engine.cli.doctor", "what this machine can do, and what would bite"),
 }
 
@@ -49,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"tunedeck: there is no command {clean(verb, 60)!r}. {hint}", file=sys.stderr)
         return EXIT_BAD_INPUT
     try:
+        revive()
         run: Callable[[str, list[str]], int] = import_module(VERBS[verb][0]).run
         return run(verb, arguments)
     except TunedeckError as error:

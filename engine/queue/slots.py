@@ -205,6 +205,17 @@ def holder(place: Path, name: str) -> Holder | None:
     return None if os.access(path, os.W_OK) else Holder(problem=f"cannot be taken: {path} is not writable for all")
 
 
+def files(place: Path) -> list[str]:
+    """The names of all slots that were ever used; untrusted."""
+    try:
+        names = os.listdir(place)
+    except OSError:
+        return []
+    return sorted(name for name in names if re.fullmatch(r"(cpu-\d{1,4}|gpu-[0-9A-Za-z_.-]{1,100})", name, re.ASCII))[
+        :1000
+    ]
+
+
 def _read_holder(fd: int) -> Holder:
     try:
         record = json.loads(os.pread(fd, 4096, 0))

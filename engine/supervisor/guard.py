@@ -1,8 +1,9 @@
-"""Guards one run: one worker process, its events, its end."""
+"""Guards one run: its turn in the queue, one worker process, its events, its end."""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from engine import hardware, process
 from engine import status as states
 from engine.checkpoints import newest_valid
 from engine.events import EventWriter
-from engine.rundir import RunDir, write_json
+from engine.rundir import RunDir
 from engine.snapshot import RunFollower
-from engine.supervisor import environment, waiting
-from engine.supervisor.ending import Ending, classify
+from engine.supervisor import environment, farewell, record, waiting
+from engine.supervisor.ending import Ending, classify, unjudged
+from engine.supervisor.last_word import LastWord, reason_of, say
+from engine.supervisor.memory_killer import MemoryKiller
 
 TICK_SECONDS = 0.2
 STATUS_SECONDS = 1.0
@@ -33,130 +36,126 @@ class Guard:
     def __init__(self, run: RunDir, lock: int) -> None:
         self.run = run
         self.lock = lock
-        record = run.read_run() or {}
-        self.config: dict[str, Any] = record.get("config") or {}
-        self.share = str(self.config.get("share") or "private")
-        earlier = run.read_status() or {}
-        self.status: dict[str, Any] = {
-            "format": 1,
-            "state": states.STARTING,
-            "reason": "",
-            "resumable": False,
-            "attempts": _attempt(record, earlier),
-            "created": record.get("created"),
-            "started": None,
-            "ended": None,
-            "exit_code": None,
-            "signal": None,
-            **process.identity(os.getpid()),
-            "pid": None,
-            "pid_started": None,
-            "ranks": [],
-            "supervisor_pid": os.getpid(),
-            "supervisor_started": process.started(os.getpid()),
-        }
-        self.events = EventWriter(
-            run.supervisor_events, attempt=self.status["attempts"], mode=run.file_mode(self.share)
-        )
+        self.record: dict[str, Any] = run.read_run() or {}
+        config = self.record.get("config")
+        self.config: dict[str, Any] = config if isinstance(config, dict) else {}
+        mode = run.file_mode(str(self.config.get("share") or "private"))
+        self.status = record.first_status(self.record, run.read_status() or {})
+        self.pen = LastWord(run, mode)
+        self.events = EventWriter(run.supervisor_events, attempt=self.status["attempts"], mode=mode)
         self.follower = RunFollower(run.path)
+        self.turn = waiting.Turn()
         self.worker: subprocess.Popen[bytes] | None = None
-        self.slots: list[int] = []
+        self.recorded = False
         self.terminated = False
         self.stop_now_at: float | None = None
-        self.oom_kills = environment.oom_kills()
+        self.killer: MemoryKiller | None = None
+        self._next_hardware = 0.0
+        self._troubles: set[str] = set()
 
     def watch(self) -> int:
         """Wait for the run's turn, start the worker, wait for its end, write it down."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "terminated", True))
-        turn = waiting.wait_for_turn(self)
-        if turn.left:
+        self.turn = waiting.wait_for_turn(self)
+        if self.turn.left:  # the run keeps its place in the queue for whoever starts a supervisor again
+            self.run.release_lock(self.lock)
             return 0
-        self.slots = list(turn.slots.values())
-        code = 0
-        if turn.ending is not None:
-            self._end(turn.ending)
-        else:
-            code = self._guard(turn.devices)
-        waiting.wake_waiting()
-        return code
+        ending = self.turn.ending or self._start()
+        if ending is None:
+            ending = self._ending(self._wait())
+        self._end(ending)
+        return 0 if ending.state in (states.COMPLETED, states.STOPPED) else 1
 
-    def _guard(self, devices: str | None) -> int:
-        try:
-            self._start(devices)
-        except OSError as error:
-            self._end(Ending(states.FAILED, f"failed to start: {error.strerror or error}"))
-            return 1
-        try:
-            code = self._wait()
-            self._end(self._ending(code))
-        except Exception:  # a supervisor that dies would leave a ghost: write what is known, then say why in the log
-            traceback.print_exc()
-            self._write_status(force=True)
-            raise
-        return 0
-
-    def _start(self, devices: str | None) -> None:
+    def _start(self) -> Ending | None:
+        """Start the worker; the ending if that is not possible."""
+        if not self.recorded:
+            reason = "the run's record cannot be written"
+            return Ending(states.FAILED, f"failed to start: {reason}: {self.pen.trouble}")
         python = self.config.get("worker_python") or sys.executable
-        env = environment.worker_environment(python, devices)
-        held = (self.lock, *self.slots)
-        with self.run.train_log.open("ab") as log:
-            self.worker = subprocess.Popen(
-                [python, "-P", "-m", "engine.worker", str(self.run.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=held,
-                cwd=self._working_directory(),
-                env={
-                    **env,
-                    "TUNEDECK_ATTEMPT": str(self.status["attempts"]),
-                    "TUNEDECK_LOCK_FDS": ",".join(map(str, held)),
-                },
-            )
+        held = (self.lock, *self.turn.slots.values())
+        try:
+            env = environment.worker_environment(python, self.turn.devices)
+            with self.run.train_log.open("ab") as log:
+                self.worker = subprocess.Popen(
+                    [python, "-P", "-m", "engine.worker", str(self.run.path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=held,
+                    cwd=self.working_directory(),
+                    env={
+                        **env,
+                        "TUNEDECK_ATTEMPT": str(self.status["attempts"]),
+                        "TUNEDECK_LOCK_FDS": ",".join(map(str, held)),
+                    },
+                )
+        except (OSError, ValueError) as error:
+            why = reason_of(error, self.run.path) if isinstance(error, OSError) else str(error)
+            return Ending(states.FAILED, f"failed to start: {why}")
+        self.killer = MemoryKiller(self.worker.pid)
         self.status.update(pid=self.worker.pid, pid_started=process.started(self.worker.pid), started=time.time())
         self.status["ranks"] = [{"rank": 0, "pid": self.worker.pid}]
         self._write_status(force=True)
+        return None
 
-    def _working_directory(self) -> str:
-        record = self.run.read_run() or {}
-        folder = str(record.get("working_directory") or "/")
+    def working_directory(self) -> str:
+        """The folder in which the run was launched, if it still stands."""
+        folder = str(self.record.get("working_directory") or "/")
         return folder if Path(folder).is_dir() else "/"
 
     def _wait(self) -> int:
         """Follow the worker until it has ended; returns its exit code, negative for a signal."""
         assert self.worker is not None
-        next_hardware = 0.0
-        while True:
-            code = self.worker.poll()
-            self.follower.poll()
-            self._take_requests()
-            if code is not None:
-                while not self.follower.caught_up and self.follower.poll(1.0):
-                    pass
-                return code
-            if time.monotonic() >= next_hardware:
-                self.events.write("hardware", **hardware.sample())
-                next_hardware = time.monotonic() + HARDWARE_SECONDS
-            self._write_status()
+        try:
+            door: int | None = os.pidfd_open(self.worker.pid)
+        except (AttributeError, OSError):
+            door = None
+        while not self._is_over():
             try:
-                self.worker.wait(TICK_SECONDS)
-            except subprocess.TimeoutExpired:
-                pass
+                self._look()
+            except Exception:  # nothing that goes wrong in looking may leave the run without a guardian
+                self._trouble()
+            _sleep(door)
+        # Not yet waited for, so its number, and its group's, are still its own.
+        self._signal_worker(signal.SIGKILL)
+        code = self.worker.wait()
+        if door is not None:
+            os.close(door)
+        return code
+
+    def _is_over(self) -> bool:
+        assert self.worker is not None
+        try:
+            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self.worker.pid, flags) is not None
+        except ChildProcessError:
+            return True
+
+    def _look(self) -> None:
+        if self.killer is not None:
+            self.killer.sample()
+        self.follower.poll()
+        self._take_requests()
+        if time.monotonic() >= self._next_hardware:
+            self._next_hardware = time.monotonic() + HARDWARE_SECONDS
+            self.events.write("hardware", **hardware.sample())
+        self._write_status()
 
     def _take_requests(self) -> None:
         """Only ``stop-now`` is the supervisor's; the worker takes the others at its next step."""
-        assert self.worker is not None
         if self.terminated:
             self.terminated = False
             try:
                 self.run.request("stop")
             except OSError as error:
-                print(f"a stop was asked for by SIGTERM, but cannot be passed on: {error}", file=sys.stderr)
+                say(f"a stop was asked for by SIGTERM, but cannot be passed on as a request: {error}")
+                self._signal_worker(signal.SIGTERM)
         requests = self.run.requests()
         if "stop" in requests and self.status["state"] in (states.STARTING, states.RUNNING):
             self._set_state(states.STOPPING, "a stop was asked for")
-            if self.follower.view.phase.name != "training" and not len(self.follower.view.steps):
+            view = self.follower.view
+            if view.phase.name != "training" and view.step_attempt != self.status["attempts"]:
                 # Still loading: there is no step to wait for.
                 self._signal_worker(signal.SIGTERM)
         if "stop-now" in requests and self.stop_now_at is None and self.run.take("stop-now"):
@@ -167,6 +166,7 @@ class Guard:
             self._signal_worker(signal.SIGKILL)
 
     def _signal_worker(self, number: int) -> None:
+        """To the worker and everything it started: data loaders must not outlive it with GPU memory in their hands."""
         assert self.worker is not None
         try:  # our own child, not yet waited for: its pid and process group cannot be anybody else's
             os.killpg(self.worker.pid, number)
@@ -174,41 +174,54 @@ class Guard:
             pass
 
     def _ending(self, code: int) -> Ending:
-        if self.stop_now_at is not None:
-            self.events.write("control", request="stop-now", outcome="done")
-        return classify(
-            code,
-            self.follower,
-            attempt=self.status["attempts"],
-            stop_now=self.stop_now_at is not None,
-            oom_killed=environment.oom_kills() > self.oom_kills,
-            train_log=self.run.train_log,
-        )
+        self.pen.free_descriptors()
+        try:
+            killed = self.killer is not None and self.killer.has_killed()
+            self.follower.read_all()
+            if self.stop_now_at is not None:
+                self.events.write("control", request="stop-now", outcome="done")
+            return classify(
+                code,
+                self.follower,
+                attempt=self.status["attempts"],
+                stop_now=self.stop_now_at is not None,
+                oom_killed=killed,
+                train_log=self.run.train_log,
+            )
+        except Exception:
+            self._trouble()
+            return unjudged(code)
 
     def _end(self, ending: Ending) -> None:
-        self._kill_leftovers()
-        checkpoint = newest_valid(self.run.path)
-        self.status.update(
-            ended=time.time(), exit_code=ending.exit_code, signal=ending.signal, resumable=checkpoint is not None
-        )
-        for verb in self.run.requests():
-            if self.run.take(verb):
-                self.events.write("control", request=verb, outcome=f"too late: the run has ended ({ending.state})")
-        # The worker is gone: free the directory before its end can be read, so that whoever reads it can go on at once.
-        self.run.release_lock(self.lock)
-        for slot in self.slots:
-            os.close(slot)
-        self._set_state(ending.state, ending.reason)
-        self.events.close()
-
-    def _kill_leftovers(self) -> None:
-        """Processes the worker started (data loaders) must not outlive it with GPU memory in their hands."""
-        if self.worker is None:
-            return
+        self.pen.free_descriptors()
+        self.status.update(ended=time.time(), exit_code=ending.exit_code, signal=ending.signal)
+        self.status.update(queue_position=None, waits_for=None, stalled=False)
         try:
-            os.killpg(self.worker.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
+            self.status["resumable"] = newest_valid(self.run.path) is not None
+            for verb in self.run.requests():
+                if self.run.take(verb):
+                    self.events.write("control", request=verb, outcome=f"too late: the run has ended ({ending.state})")
+            self._progress()
+        except Exception:
+            self._trouble()
+        # A beat, so that nobody takes a run that is just ending for lost. Then, the worker being gone, the directory and
+        # the slots are freed before the end can be read: whoever reads it can go on at once.
+        self.status["heartbeat"] = time.time()
+        self.pen.write(self.status, matters=False)
+        self.run.release_lock(self.lock)
+        for slot in self.turn.slots.values():
+            os.close(slot)
+        self.status.update(state=ending.state, reason=ending.reason, heartbeat=time.time())
+        self.pen.write_end(str(self.record.get("id") or ""), self.status)
+        if not self.events.write("state", state=ending.state, reason=ending.reason) and self.pen.free_disk():
+            self.events.write("state", state=ending.state, reason=ending.reason)
+        self.pen.close()
+        for duty in (waiting.wake_waiting, lambda: farewell.say_goodbye(self)):
+            try:
+                duty()
+            except Exception:
+                self._trouble()
+        self.events.close()
 
     def _set_state(self, state: str, reason: str = "") -> None:
         self.status.update(state=state, reason=reason)
@@ -217,37 +230,34 @@ class Guard:
 
     def _write_status(self, force: bool = False) -> None:
         now = time.time()
-        view = self.follower.view
-        if self.status["state"] == states.STARTING and view.step_attempt == self.status["attempts"]:
+        if self.status["state"] == states.STARTING and self.follower.view.step_attempt == self.status["attempts"]:
             self.status["state"] = states.RUNNING
             self.events.write("state", state=states.RUNNING, reason="")
             force = True
-        if not force and now - (self.status.get("heartbeat") or 0) < STATUS_SECONDS:
+        if not force and 0 <= now - (self.status.get("heartbeat") or 0) < STATUS_SECONDS:
             return
         self.status["heartbeat"] = now
-        self.status.update(
-            stalled=self.status["state"] == states.RUNNING
-            and states.is_stalled(now, view.last_event, view.median_step_seconds, view.phase.name),
-            step=view.step,
-            total_steps=view.total_steps,
-            epoch=view.epoch,
-            points=len(view.steps),
-            last_loss=view.steps.last("loss"),
-            best_loss=view.steps.best("loss"),
-            last_eval_loss=view.evals.last("eval_loss"),
-            best_eval_loss=view.evals.best("eval_loss"),
-        )
-        mode = self.run.file_mode(self.share)
-        try:
-            write_json(self.run.status_json, self.status, mode, durable=force)
-        except OSError as error:  # a full disk must not end the guardian: the next beat tries again
-            print(f"status.json could not be written: {error}", file=sys.stderr)
+        self._progress()
+        self.recorded |= self.pen.write(self.status, matters=force)
+        if not force:
+            self.pen.keep()
+
+    def _progress(self) -> None:
+        record.update_progress(self.status, self.follower.view)
+
+    def _trouble(self) -> None:
+        """Each fault is told once; the run goes on."""
+        text = traceback.format_exc()
+        if text not in self._troubles and len(self._troubles) < 20:
+            self._troubles.add(text)
+            say(text)
 
 
-def _attempt(record: dict[str, Any], earlier: dict[str, Any]) -> int:
-    """The attempt's number: the launcher lists all attempts; records from before it did so are counted."""
-    attempts = record.get("attempts")
-    if isinstance(attempts, list) and attempts:
-        return len(attempts)
-    again = earlier.get("state") in states.ENDED
-    return max(1, int(earlier.get("attempts") or 0) + again)
+def _sleep(door: int | None) -> None:
+    """Until the worker ends, but at most one tick."""
+    if door is None:
+        time.sleep(TICK_SECONDS)
+        return
+    poller = select.poll()
+    poller.register(door, select.POLLIN)
+    poller.poll(TICK_SECONDS * 1000)
