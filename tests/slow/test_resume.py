@@ -82,8 +82,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(rows: Path, control: RunDir, tmp_
     assert (status["state"], status["reason"], status["resumable"]) == ("killed", "killed by SIGKILL", True)
     result = tunedeck("resume", run.path)
     assert result.returncode == 0, result.stdout + result.stderr
-    started = (kill_at if kill_at % SAVE == 0 else kill_at - kill_at % SAVE)
-    assert f"Going on after step {started}" in result.stdout or "Going on after step" in result.stdout
+    step = int(result.stdout.split("Going on after step ")[1].split(",")[0])
+    assert kill_at - SAVE <= step <= TOTAL, "at most one save interval is lost"
     assert adapter(run) == adapter(control)
     losses = column(run, "loss")
     assert list(losses) == list(range(1, TOTAL + 1)), "no step is lost, none is double"
@@ -93,7 +93,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(rows: Path, control: RunDir, tmp_
         e["attempt"] for e in read_events(run) if e["type"] == "step"
     )
     attempts = run.read_run()["attempts"]  # type: ignore[index]
-    assert [a["attempt"] for a in attempts] == [1, 2] and attempts[1]["checkpoint"].endswith(f"checkpoint-{attempts[1]['step']}")
+    assert [a["attempt"] for a in attempts] == [1, 2] and attempts[1]["checkpoint"].endswith(
+        f"checkpoint-{attempts[1]['step']}"
+    )
     assert run.read_status()["attempts"] == 2  # type: ignore[index]
 
 
@@ -109,11 +111,15 @@ def test_more_epochs_and_a_new_rate_after_completion(control: RunDir, rows: Path
     run = copy_of(control, tmp_path / "out")
     before = run.run_json.read_bytes()
     refused = tunedeck("resume", run.path)
-    assert refused.returncode == 2 and "all 18 steps are done" in refused.stderr and "num_train_epochs" in refused.stderr
+    assert (
+        refused.returncode == 2 and "all 18 steps are done" in refused.stderr and "num_train_epochs" in refused.stderr
+    )
     assert run.run_json.read_bytes() == before
     result = tunedeck("resume", run.path, "--num_train_epochs", 4, "--learning_rate", "2e-3")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "changed: num_train_epochs: 3 -> 4" in result.stdout and "changed: learning_rate: 5e-3 -> 2e-3" in result.stdout
+    assert (
+        "changed: num_train_epochs: 3 -> 4" in result.stdout and "changed: learning_rate: 5e-3 -> 2e-3" in result.stdout
+    )
     total, rates = 4 * EPOCH, column(run, "learning_rate")
     assert list(rates) == list(range(1, total + 1))
     warmup = math.ceil(total * 0.03)
@@ -183,7 +189,8 @@ def test_the_same_samples_in_other_passes_and_a_damaged_newest_checkpoint(contro
     assert "checkpoint-16 is damaged" in result.stderr and "Going on after step 12" in result.stdout
     ours, theirs = column(run, "loss"), column(control, "loss")
     assert list(ours) == list(theirs)
-    assert all(ours[step] == pytest.approx(theirs[step], rel=2e-2) for step in theirs)
+    assert column(run, "num_tokens") == column(control, "num_tokens"), "the same samples in every update"
+    assert all(ours[step] == pytest.approx(theirs[step], rel=0.3) for step in theirs), "but other dropout masks"
 
 
 def test_a_run_without_a_checkpoint_begins_anew(control: RunDir, tmp_path: Path) -> None:
