@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import stat
 import time
 import zlib
 from collections.abc import Iterator
@@ -30,18 +32,29 @@ except ImportError:  # a worker in somebody else's environment: slower, the same
 FORMAT = 1
 _BEGIN = b'{"type":'
 _CRC_KEY = b',"crc":"'
-_CRC_TAIL = len(_CRC_KEY) + 8 + len(b'"}')
+_CRC_END = b'"}'
+_CRC_TAIL = len(_CRC_KEY) + 8 + len(_CRC_END)
+_RECORD_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
+# How many beginnings are tried, from either side, in a damaged stretch: a bound on what a hostile line can cost.
+_TRIES = 4
 _CONTAINERS = (dict, list, tuple)
+_INT_LIMIT = 1 << 63
 MAX_LINE = 16 * 1024 * 1024
 READ_CHUNK = 1 << 20
+TAIL_BYTES = 64 * 1024
 
 
 def finite(value: Any) -> Any:
-    """A number that strict JSON can hold: non-finite floats become their names, containers are converted deep."""
+    """A value that every strict JSON reader can hold: non-finite floats become their names, containers go deep.
+
+    Integers beyond 64 bits become floats, or the name of an infinity where they are beyond those too.
+    """
     if isinstance(value, float):
         if math.isfinite(value):
             return value
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, int) and not -_INT_LIMIT <= value < _INT_LIMIT:
+        return _far_float(value) if math.isfinite(_far_float(value)) else finite(_far_float(value))
     if isinstance(value, dict):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -54,10 +67,20 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
-        return float(value)
-    if value in ("NaN", "Infinity", "-Infinity"):
+        try:
+            return float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            return None
+    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
     return None
+
+
+def _far_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def encode(event: dict[str, Any]) -> bytes:
@@ -116,11 +139,18 @@ class EventWriter:
             self._fd = None
 
     def _open(self) -> None:
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
-        size = os.fstat(self._fd).st_size
-        if size:
+        # Without O_NONBLOCK a pipe in place of the file would hold the writer for ever.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._fd = os.open(self.path, flags, self._mode)
+        info = os.fstat(self._fd)
+        if stat.S_IMODE(info.st_mode) != self._mode:  # the umask took bits away, or the file is older
+            try:
+                os.fchmod(self._fd, self._mode)
+            except OSError:
+                pass
+        if info.st_size and stat.S_ISREG(info.st_mode):
             with self.path.open("rb") as file:
-                file.seek(size - 1)
+                file.seek(info.st_size - 1)
                 self._torn = file.read(1) != b"\n"
 
     def _append(self, line: bytes) -> None:
@@ -136,7 +166,8 @@ class EventWriter:
 class EventReader:
     """Reads a stream incrementally by polling; tolerant of torn, damaged and unknown lines.
 
-    ``damaged`` counts the lines that had to be skipped. A torn last line is kept back until its end arrives. If the
+    ``damaged`` counts the lines that were damaged, whether or not records in them could still be read. A torn last line
+    is kept back until its end arrives, see :attr:`torn`; one that lacks only its newline is given out at once. If the
     file was replaced or shrank, reading starts anew and ``restarts`` goes up.
     """
 
@@ -147,6 +178,8 @@ class EventReader:
         self.offset = 0
         self._inode = -1
         self._tail = b""
+        self._given = 0  # bytes of the tail whose records have been given out
+        self._counted = False  # whether damage in the tail's line has been counted
 
     def poll(self, limit_bytes: int = 8 * READ_CHUNK) -> list[dict[str, Any]]:
         """Events that arrived since the last call, from at most ``limit_bytes``; empty if there is nothing new."""
@@ -154,11 +187,14 @@ class EventReader:
             info = self.path.stat()
         except OSError:
             return []
+        if not stat.S_ISREG(info.st_mode):  # a pipe would hold the reader
+            return []
         if info.st_ino != self._inode or info.st_size < self.offset:
             if self._inode != -1:
                 self.restarts += 1
                 self.damaged = 0
-            self._inode, self.offset, self._tail = info.st_ino, 0, b""
+            self._inode, self.offset = info.st_ino, 0
+            self._keep(b"")
         if info.st_size == self.offset:
             return []
         try:
@@ -178,47 +214,119 @@ class EventReader:
         except OSError:
             return True
 
-    def _split(self, data: bytes) -> Iterator[dict[str, Any]]:
-        lines = (self._tail + data).split(b"\n")
-        self._tail = lines.pop()
-        if len(self._tail) > MAX_LINE:
-            self.damaged += 1
-            self._tail = b""
-        for line in lines:
-            if line:
-                yield from self._parse(line)
+    @property
+    def torn(self) -> bool:
+        """Whether the last line read so far is unfinished and not yet counted; damage, once nobody writes any more."""
+        return bool(self._tail[self._given :].strip(b"\r")) and not self._counted
 
-    def _parse(self, line: bytes) -> Iterator[dict[str, Any]]:
-        event = decode(line)
-        if event is not None:
-            yield event
+    def _keep(self, tail: bytes) -> None:
+        self._tail, self._given, self._counted = tail, 0, False
+
+    def _split(self, data: bytes) -> Iterator[dict[str, Any]]:
+        first, *lines = data.split(b"\n")
+        self._tail += first
+        for line in lines:
+            yield from self._end_line()
+            self._keep(line)
+        if len(self._tail) > MAX_LINE:
+            self.damaged += not self._counted
+            self._keep(b"")
+        yield from self._early()
+
+    def _end_line(self) -> Iterator[dict[str, Any]]:
+        rest = self._tail[self._given :]
+        if not rest.strip(b"\r"):
             return
-        self.damaged += 1
-        # A damaged newline joins two records: find the next one by its beginning.
-        start = line.find(_BEGIN, 1)
-        while start != -1:
-            event = decode(line[start:])
+        if not self._given and not self._counted:
+            event = decode(rest)
             if event is not None:
                 yield event
                 return
-            start = line.find(_BEGIN, start + 1)
+        self.damaged += not self._counted
+        for _, _, found in salvage(rest):
+            yield found
+
+    def _early(self) -> Iterator[dict[str, Any]]:
+        """Records of the unfinished last line that are whole: at most a newline is still to come."""
+        found = salvage(self._tail[self._given :])
+        for start, _, event in found:
+            if (start or self._given) and not self._counted:
+                self._counted = True
+                self.damaged += 1
+            yield event
+        if found:
+            self._given += found[-1][1]
 
 
 def decode(line: bytes) -> dict[str, Any] | None:
     """The event of one line, or ``None`` if it is damaged. Lines without a checksum are accepted."""
     line = line.rstrip(b"\r")
     tail = line[-_CRC_TAIL:]
-    if tail.startswith(_CRC_KEY) and tail.endswith(b'"}'):
-        digits = tail[len(_CRC_KEY) : -2]
-        try:
-            if int(digits, 16) != zlib.crc32(line[:-_CRC_TAIL]):
-                return None
-        except ValueError:
+    if tail.startswith(_CRC_KEY) and tail.endswith(_CRC_END):
+        if tail[len(_CRC_KEY) : -len(_CRC_END)] != b"%08x" % zlib.crc32(line[:-_CRC_TAIL]):
             return None
-    elif b'"crc"' in line:
+    elif b'"crc"' in line or _almost_checksum(tail):
         return None
     try:
         event = _loads(line)
     except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("type"), str) else None
+
+
+def _almost_checksum(tail: bytes) -> bool:
+    """Whether a line's end is a checksum but for one byte: then it had one, and is damaged."""
+    if len(tail) < _CRC_TAIL:
+        return False
+    frame, expected = tail[: len(_CRC_KEY)] + tail[-len(_CRC_END) :], _CRC_KEY + _CRC_END
+    return sum(a != b for a, b in zip(frame, expected, strict=True)) <= 1
+
+
+def salvage(data: bytes) -> list[tuple[int, int, dict[str, Any]]]:
+    """The records with a right checksum in a damaged stretch, as (start, end, event), in order.
+
+    A damaged newline joins two records; each is known by its beginning and by its own checksum.
+    """
+    found = []
+    done = 0
+    for match in _RECORD_END.finditer(data):
+        for start in _beginnings(data, done, match.start()):
+            event = decode(data[start : match.end()])
+            if event is not None:
+                found.append((start, match.end(), event))
+                break
+        done = match.end()
+    return found
+
+
+def _beginnings(data: bytes, low: int, high: int) -> list[int]:
+    """Where a record that ends behind ``high`` may begin: the first few places and the last few."""
+    starts: list[int] = []
+    start = data.find(_BEGIN, low, high)
+    while start != -1 and len(starts) < _TRIES:
+        starts.append(start)
+        start = data.find(_BEGIN, start + 1, high)
+    start = data.rfind(_BEGIN, low, high)
+    while start != -1 and start not in starts and len(starts) < 2 * _TRIES:
+        starts.append(start)
+        start = data.rfind(_BEGIN, low, start)
+    return starts
+
+
+def last_events(path: Path, max_bytes: int = TAIL_BYTES) -> list[dict[str, Any]]:
+    """The undamaged events in the last ``max_bytes`` of a stream, oldest first; empty if it cannot be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return []
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, 2) - max_bytes)
+            file.seek(start)
+            lines = file.read(max_bytes).split(b"\n")
+    except OSError:
+        return []
+    if start:  # the first one is most likely cut
+        lines = lines[1:]
+    # Without its newline a last line counts only if its checksum says that it is whole.
+    return [e for line in lines[:-1] if line and (e := decode(line)) is not None] + [
+        e for _, _, e in salvage(lines[-1])
+    ]

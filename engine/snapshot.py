@@ -5,193 +5,25 @@ The follower is polled (0.2 to 1 s); it never blocks for long and keeps nothing 
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
-from array import array
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine import registry
 from engine import status as states
+from engine.checkpoints import newest_valid
 from engine.events import EventReader, number
+from engine.records import is_count, is_time, sane_run, sane_status
 from engine.rundir import RunDir
 from engine.status import RunState
+from engine.tables import NAN, NOT_METRICS, MetricTable
+from engine.view import Notice, Phase, RunView
 
-NAN = math.nan
-NOT_METRICS = frozenset({"type", "time", "attempt", "crc", "step", "total_steps"})
+# An attempt beyond this is damage in a stream without checksums; believed, it would hide all others.
+MAX_ATTEMPTS = 100_000
 
-
-class MetricTable:
-    """Columns of numbers, one row an optimizer step (or evaluation); missing values are NaN, real NaN too.
-
-    Which of the two a NaN is, is told by :attr:`nonfinite`, the rows whose event said so. ``version`` rises with every
-    change, ``rewrites`` only when earlier rows changed (a resume superseded them), so that charts can append.
-    """
-
-    def __init__(self) -> None:
-        self.steps: array[int] = array("q")
-        self.columns: dict[str, array[float]] = {"time": array("d")}
-        self.nonfinite: dict[str, list[int]] = {}
-        self.version = 0
-        self.rewrites = 0
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def column(self, name: str) -> array[float]:
-        """Values of one metric, as long as the table; an unknown metric is all NaN."""
-        known = self.columns.get(name)
-        return known if known is not None else array("d", [NAN]) * len(self.steps)
-
-    def has(self, name: str) -> bool:
-        """Whether any row has ever named this metric with a number."""
-        return name in self.columns
-
-    def append(self, step: int, when: float, values: dict[str, Any]) -> None:
-        """Add a row; a step that is not beyond the last one supersedes the rows from it on."""
-        if self.steps and step <= self.steps[-1]:
-            self._cut(step)
-        row = len(self.steps)
-        self.steps.append(step)
-        self.columns["time"].append(when)
-        for name, raw in values.items():
-            if name in NOT_METRICS:
-                continue
-            value = number(raw)
-            if value is None:
-                continue
-            column = self.columns.get(name)
-            if column is None:
-                column = self.columns[name] = array("d", [NAN]) * row
-            column.append(value)
-            if not math.isfinite(value):
-                self.nonfinite.setdefault(name, []).append(step)
-        for column in self.columns.values():
-            if len(column) <= row:
-                column.append(NAN)
-        self.version += 1
-
-    def last(self, name: str) -> float | None:
-        """The newest value of a metric, ``None`` if the newest row has none."""
-        column = self.columns.get(name)
-        if not column:
-            return None
-        if math.isnan(column[-1]) and self.steps[-1] not in self.nonfinite.get(name, ()):
-            return None
-        return column[-1]
-
-    def best(self, name: str) -> float | None:
-        """The lowest finite value of a metric."""
-        return min((value for value in self.columns.get(name, ()) if math.isfinite(value)), default=None)
-
-    def _cut(self, step: int) -> None:
-        keep = len(self.steps)
-        while keep and self.steps[keep - 1] >= step:
-            keep -= 1
-        del self.steps[keep:]
-        for column in self.columns.values():
-            del column[keep:]
-        for name, found in self.nonfinite.items():
-            self.nonfinite[name] = [s for s in found if s < step]
-        self.rewrites += 1
-
-
-@dataclass(slots=True)
-class Notice:
-    """A warning worth showing: ``level`` is info, warning or error; ``text`` is untrusted."""
-
-    time: float
-    level: str
-    text: str
-
-
-@dataclass(slots=True)
-class Phase:
-    """What the worker is doing: loading, tokenising, compiling, training, evaluating or saving."""
-
-    name: str = ""
-    done: float | None = None
-    total: float | None = None
-    since: float | None = None
-
-
-@dataclass(slots=True)
-class RunView:
-    """Everything known of one run at this moment. Texts in it are untrusted: clean them before drawing."""
-
-    path: Path
-    id: str = ""
-    name: str = ""
-    run: dict[str, Any] = field(default_factory=dict)
-    status: dict[str, Any] = field(default_factory=dict)
-    state: RunState = field(default_factory=lambda: RunState(states.UNKNOWN))
-    steps: MetricTable = field(default_factory=MetricTable)
-    evals: MetricTable = field(default_factory=MetricTable)
-    checkpoints: list[dict[str, Any]] = field(default_factory=list)
-    notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=500))
-    controls: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=50))
-    phase: Phase = field(default_factory=Phase)
-    hardware: dict[str, Any] = field(default_factory=dict)
-    step: int = 0
-    total_steps: int | None = None
-    attempt: int = 1
-    step_attempt: int = 0
-    last_state: RunState | None = None
-    last_state_attempt: int = 0
-    last_event: float | None = None
-    damaged: int = 0
-
-    @property
-    def base_model(self) -> str:
-        """The base model's name or path, as configured."""
-        return str(self.config.get("base_model") or "")
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The recorded settings; empty if there are none that can be read."""
-        config = self.run.get("config")
-        return config if isinstance(config, dict) else {}
-
-    @property
-    def started(self) -> float | None:
-        """When training processes were started (Unix seconds)."""
-        return _time(self.status.get("started")) or _time(self.run.get("created"))
-
-    @property
-    def ended(self) -> float | None:
-        """When the run ended, ``None`` while it lives."""
-        return _time(self.status.get("ended"))
-
-    @property
-    def elapsed(self) -> float | None:
-        """Seconds from start to end, or to now."""
-        if self.started is None:
-            return None
-        end = self.ended or (time.time() if self.state.live else self.last_event)
-        return max(0.0, end - self.started) if end is not None else None
-
-    @property
-    def epoch(self) -> float | None:
-        """Epochs done."""
-        return self.steps.last("epoch")
-
-    @property
-    def median_step_seconds(self) -> float | None:
-        """Median seconds of the last 50 steps."""
-        recent = [v for v in self.steps.column("step_seconds")[-50:] if math.isfinite(v)]
-        return statistics.median(recent) if recent else None
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds until the last step at the pace of the recent wall clock (evaluations and saves included)."""
-        if not self.state.live or not self.total_steps or len(self.steps) < 2:
-            return None
-        times = self.steps.columns["time"]
-        window = min(len(times), 100)
-        pace = (times[-1] - times[-window]) / (window - 1)
-        return max(0.0, (self.total_steps - self.step) * pace)
+__all__ = ["NOT_METRICS", "MetricTable", "Notice", "Phase", "RunFollower", "RunView", "tail"]
 
 
 class RunFollower:
@@ -203,6 +35,8 @@ class RunFollower:
         self._events = EventReader(self.rundir.events)
         self._supervisor = EventReader(self.rundir.supervisor_events)
         self._stamps: dict[str, tuple[int, int] | None] = {}
+        self._odd: dict[str, list[str]] = {}
+        self._stands: bool | None = None
 
     def poll(self, budget_seconds: float = 0.05) -> bool:
         """Read what is new, for about ``budget_seconds``; call again while it is not :attr:`caught_up`."""
@@ -220,8 +54,13 @@ class RunFollower:
         for event in self._supervisor.poll(1 << 20):
             changed = True
             self._apply_supervisor(event)
-        self.view.damaged = self._events.damaged
-        return self._infer() or changed
+        changed |= self._infer()
+        damaged = sum(stream.damaged for stream in (self._events, self._supervisor))
+        if not self.view.state.live:  # nobody will finish a torn last line any more
+            damaged += sum(stream.torn and stream.at_end for stream in (self._events, self._supervisor))
+        changed |= damaged != self.view.damaged
+        self.view.damaged = damaged
+        return changed
 
     @property
     def caught_up(self) -> bool:
@@ -237,19 +76,26 @@ class RunFollower:
 
     def _restart(self) -> None:
         old = self.view
-        self.view = RunView(old.path, run=old.run, status=old.status, id=old.id, name=old.name)
+        self.view = RunView(old.path, run=old.run, status=old.status, id=old.id, name=old.name, problems=old.problems)
+        # Whoever counts on for an answer must not see the counts fall.
+        self.view.controls_seen, self.view.notices_seen = old.controls_seen, old.notices_seen
         self._events.restarts = 0
 
     def _records(self) -> bool:
         changed = False
         view, rundir = self.view, self.rundir
         if self._fresh("run", rundir.run_json):
-            view.run = rundir.read_run() or view.run
+            record = rundir.read_run()
+            run, self._odd["run.json"] = sane_run(record)
+            view.run = view.run if record is None else run
             view.id = str(view.run.get("id") or "")
             changed = True
         if self._fresh("status", rundir.status_json):
-            view.status = rundir.read_status() or view.status
+            record = rundir.read_status()
+            status, self._odd["status.json"] = sane_status(record)
+            view.status = view.status if record is None else status
             changed = True
+        view.problems = [odd_values(name, odd) for name, odd in self._odd.items() if odd]
         changed |= self._fresh("notes", rundir.notes_json)
         if changed:
             notes = rundir.read_notes()
@@ -272,32 +118,63 @@ class RunFollower:
 
     def _apply(self, event: dict[str, Any]) -> None:
         view = self.view
-        when = _time(event.get("time"))
+        when = float(event["time"]) if is_time(event.get("time")) else None
         view.last_event = when or view.last_event
-        if isinstance(event.get("attempt"), int):
-            view.attempt = max(view.attempt, event["attempt"])
+        named = event.get("attempt")
+        attempt = named if is_count(named) and 0 < named < MAX_ATTEMPTS else view.attempt
+        view.attempt = max(view.attempt, attempt)
         match event["type"]:
-            case "step" if _step(event) is not None:
-                view.step = event["step"]
-                total = event.get("total_steps")
-                view.total_steps = total if isinstance(total, int) and total > 0 else view.total_steps
-                view.steps.append(view.step, when or NAN, event)
-                view.step_attempt = view.attempt
-            case "eval" if _step(event) is not None:
-                view.evals.append(event["step"], when or NAN, event)
-            case "checkpoint":
-                view.checkpoints.append(event)
+            case "step" | "eval" | "checkpoint" | "sample":
+                if attempt >= view.step_attempt:  # else: of an attempt that a later one has superseded
+                    self._apply_progress(event, attempt, when or NAN)
             case "phase":
                 name = str(event.get("name") or "")
                 since = view.phase.since if name == view.phase.name else when
                 view.phase = Phase(name, number(event.get("done")), number(event.get("total")), since)
             case "notice":
-                view.notices.append(Notice(when or NAN, str(event.get("level", "info")), str(event.get("text", ""))))
+                level, text, kind = (str(event.get(key) or "") for key in ("level", "text", "kind"))
+                view.notices.append(Notice(when or NAN, level or "info", text, kind, step_of(event)))
+                view.notices_seen += 1
             case "control":
                 view.controls.append(event)
+                view.controls_seen += 1
             case "state":
                 view.last_state = RunState(str(event.get("state", "")), str(event.get("reason") or ""))
-                view.last_state_attempt = view.attempt
+                view.last_state_attempt = attempt
+
+    def _apply_progress(self, event: dict[str, Any], attempt: int, when: float) -> None:
+        view, step = self.view, step_of(event)
+        match event["type"]:
+            case "step" if step is not None:
+                if attempt > view.step_attempt:
+                    self._supersede(attempt, step)
+                view.step = step
+                total = event.get("total_steps")
+                view.total_steps = total if is_count(total) and total > 0 else view.total_steps
+                view.steps.append(step, when, event)
+                view.attempt_row = min(view.attempt_row, len(view.steps) - 1)
+            case "eval" if step is not None:
+                view.evals.append(step, when, event)
+            case "checkpoint":
+                view.checkpoints.append(event)
+            case "sample":
+                view.samples.append(event)
+
+    def _supersede(self, attempt: int, step: int) -> None:
+        """A later attempt takes its first step: what earlier ones did from there on is history that did not happen."""
+        view = self.view
+        entry = view.attempts[attempt - 1] if attempt <= len(view.attempts) else {}
+        kept = entry.get("step")
+        if is_count(kept):  # known even if the very first step event was damaged
+            step = min(step, kept + 1)
+        view.step_attempt = attempt
+        view.steps.cut(step)
+        view.evals.cut(step)
+        view.checkpoints[:] = [c for c in view.checkpoints if _kept(c, attempt, step)]
+        samples = [s for s in view.samples if _kept(s, attempt, step)]
+        view.samples.clear()
+        view.samples.extend(samples)
+        view.attempt_row = len(view.steps)
 
     def _apply_supervisor(self, event: dict[str, Any]) -> None:
         if event["type"] == "hardware":
@@ -309,13 +186,34 @@ class RunFollower:
         view = self.view
         live = str(view.status.get("state")) in states.LIVE or not view.status
         stalled = live and states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)
-        state = states.infer(view.status, locked=live and self.rundir.locked, stalled=stalled)
-        if state.state == states.LOST and view.last_state is not None and view.last_state.state in states.ENDED:
-            # The supervisor is gone, but the worker's own last word says how it ended.
-            state = replace(state, state=view.last_state.state, reason=view.last_state.reason)
+        locked = self.rundir.lock_state if live else None
+        state = states.infer(view.status, locked=locked, stalled=stalled)
+        begun = view.step_attempt > 0 and view.step_attempt >= view.attempt_number
+        if state.state == states.STARTING and state.here and begun:
+            state = replace(
+                state, state=states.RUNNING, stalled=stalled
+            )  # its supervisor was gone before the first step
+        if state.state != states.LOST:
+            self._stands = None
+        else:
+            state = self._without_supervisor(state)
         changed = state != view.state
         view.state = state
         return changed
+
+    def _without_supervisor(self, lost: RunState) -> RunState:
+        """The end of a run whose record tells of none: remembered elsewhere, or the worker's own last word."""
+        view = self.view
+        end = registry.recall_end(view.id) if view.id else None
+        if end is not None and end.get("attempts") == view.status.get("attempts") and end.get("state") in states.ENDED:
+            view.status = sane_status(end)[0]
+            return states.infer(view.status)
+        if self._stands is None:  # looked up once: nobody writes here any more
+            self._stands = newest_valid(view.path) is not None
+        word = view.last_state
+        if word is None or word.state not in states.ENDED or view.last_state_attempt < view.attempt_number:
+            return replace(lost, resumable=self._stands)
+        return replace(lost, state=word.state, reason=word.reason, resumable=self._stands)
 
 
 def tail(path: Path, lines: int = 200, max_bytes: int = 256 * 1024) -> list[str]:
@@ -330,10 +228,16 @@ def tail(path: Path, lines: int = 200, max_bytes: int = 256 * 1024) -> list[str]
     return data.decode("utf-8", "replace").split("\n")[-lines - 1 :]
 
 
-def _step(event: dict[str, Any]) -> int | None:
+def step_of(event: dict[str, Any]) -> int | None:
+    """The step that an event names, ``None`` if it names none that can be."""
     step = event.get("step")
-    return step if isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**62 else None
+    return step if is_count(step) else None
 
 
-def _time(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+def odd_values(name: str, keys: list[str]) -> str:
+    """The line that says which values of a record were left out."""
+    return f"{name} holds values of a wrong kind, which were left out: {', '.join(keys)}"
+
+
+def _kept(event: dict[str, Any], attempt: int, step: int) -> bool:
+    return event.get("attempt") == attempt or (step_of(event) or 0) < step

@@ -11,6 +11,8 @@ from engine.cli import UsageParser
 from engine.cli.output import bytes_text, number_text, print_json, seconds_text, table
 from engine.errors import EXIT_DONE
 from engine.history import RunSummary, find_run, scan, summarise
+from engine.history.scan import refuse_bad_roots
+from engine.records import is_time
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
 from engine.text import clean
@@ -31,6 +33,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _runs(roots: list[Path], *, as_json: bool) -> int:
+    refuse_bad_roots(roots)
     summaries = list(scan(roots, with_size=as_json, registered=not roots))
     summaries.sort(key=lambda s: s.created or 0, reverse=True)
     if as_json:
@@ -45,14 +48,21 @@ def _runs(roots: list[Path], *, as_json: bool) -> int:
 
 def _row(summary: RunSummary) -> list[str]:
     step = "-" if summary.step is None else f"{summary.step}/{summary.total_steps or '?'}"
-    state = f"{summary.state} (stalled)" if summary.stalled else summary.state
-    if summary.live and not summary.here:
-        state = f"{summary.state} on {summary.host}"
     when = summary.started or summary.created
-    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) if when else "-"
+    started = time.strftime("%Y-%m-%d %H:%M", time.localtime(when)) if is_time(when) else "-"
     model = Path(summary.base_model).name if summary.base_model else "-"
     losses = [number_text(summary.last_loss), number_text(summary.last_eval_loss)]
-    return [summary.id, state, clean(summary.name, 40), clean(model, 30), step, *losses, started]
+    return [summary.id, _state(summary), clean(summary.name, 40), clean(model, 30), step, *losses, started]
+
+
+def _state(summary: RunSummary) -> str:
+    """The state in the few words of a column."""
+    state = f"{summary.state} (stalled)" if summary.stalled else summary.state
+    if summary.queue_position is not None:
+        state = f"{state} {summary.queue_position}"
+    if summary.live and not summary.here:
+        state = f"{summary.state} on {summary.host}"
+    return f"{state}, attempt {summary.attempts}" if (summary.attempts or 1) > 1 else state
 
 
 def describe(run: RunDir) -> dict[str, Any]:
@@ -63,7 +73,7 @@ def describe(run: RunDir) -> dict[str, Any]:
     record = summary.as_dict()
     problems = record["problems"]
     if view.damaged:
-        problems.append(f"{view.damaged} damaged lines in events.jsonl were left out")
+        problems.append(damage_text(view.damaged))
     return {
         **record,
         "config": view.run.get("config"),
@@ -74,8 +84,35 @@ def describe(run: RunDir) -> dict[str, Any]:
         "reason": view.state.reason or None,
         "stalled": view.state.stalled,
         "command": view.run.get("command"),
-        "notices": [{"time": n.time, "level": n.level, "text": n.text} for n in view.notices],
+        "attempt_records": view.attempts,
+        "seconds": view.elapsed,
+        "notices": [
+            {"time": n.time, "level": n.level, "text": n.text, "kind": n.kind or None, "step": n.step}
+            for n in view.notices
+        ],
     }
+
+
+def damage_text(count: int) -> str:
+    """How damage in the event streams is said."""
+    what = "1 damaged line in its events was" if count == 1 else f"{count} damaged lines in its events were"
+    return f"{what} skipped"
+
+
+def _history(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the run stands in the queue, and in which attempt."""
+    lines = []
+    if record["queue_position"] is not None:
+        lines.append(("queue", f"position {record['queue_position']}"))
+    if record["waits_for"]:
+        lines.append(("waits for", record["waits_for"]))
+    if record["resumed_from"]:
+        lines.append(
+            ("attempt", f"{record['attempts']}, resumed at step {record['resumed_step']} from {record['resumed_from']}")
+        )
+    elif (record["attempts"] or 1) > 1:
+        lines.append(("attempt", f"{record['attempts']}, from the beginning"))
+    return lines
 
 
 def _show(run: RunDir, *, as_json: bool) -> int:
@@ -83,16 +120,16 @@ def _show(run: RunDir, *, as_json: bool) -> int:
     if as_json:
         print_json(record)
         return EXIT_DONE
-    view = RunFollower(run.path).read_all()
     state = record["state"] + (" (stalled)" if record["stalled"] else "")
     lines = [
         ("run", f"{record['id']}  {record['name']}"),
         ("state", f"{state}: {record['reason']}" if record["reason"] else state),
+        *_history(record),
         ("model", record["base_model"]),
-        ("steps", f"{record['step']}/{record['total_steps']}"),
+        ("steps", "-" if record["step"] is None else f"{record['step']}/{record['total_steps'] or '?'}"),
         ("loss", f"{number_text(record['last_loss'])}  best {number_text(record['best_loss'])}"),
         ("eval loss", f"{number_text(record['last_eval_loss'])}  best {number_text(record['best_eval_loss'])}"),
-        ("time", seconds_text(view.elapsed)),
+        ("time", seconds_text(record["seconds"])),
         ("directory", f"{record['path']}  {bytes_text(record['bytes'])}"),
         ("command", record["command"]),
     ]

@@ -32,13 +32,17 @@ def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
 
     Raises :class:`RunNotFoundError` if none or several answer.
     """
-    path = Path(text).expanduser()
-    if path.is_dir():
+    if not text.strip():
+        raise RunNotFoundError(
+            Problem("no-run", "no run was named", "Give a run's directory, or the beginning of its id")
+        )
+    path = _expanded(text)
+    if path is not None and path.is_dir():
         run = RunDir(path.parent if path.name == META else path)
         if run.meta.is_dir():
             return run
         raise RunNotFoundError(Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text))
-    matches = [s for s in scan(extra_roots) if text and s.id.startswith(text)]
+    matches = [s for s in scan(extra_roots) if s.id.startswith(text)]
     if len(matches) == 1:
         return RunDir(matches[0].path)
     if not matches:
@@ -46,6 +50,34 @@ def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
                                        "List runs with: tunedeck runs"))  # fmt: skip
     ids = ", ".join(match.id for match in matches[:5])
     raise RunNotFoundError(Problem("ambiguous-run", f"several runs begin with {text!r}: {ids}", "Give more of the id"))
+
+
+def _expanded(text: str) -> Path | None:
+    """The path that a text means; ``None`` if it cannot be one (a NUL, a home directory of nobody)."""
+    try:
+        path = Path(text).expanduser()
+        path.is_dir()
+        return path
+    except (ValueError, RuntimeError, OSError):
+        return None
+
+
+def refuse_bad_roots(roots: Iterable[Path]) -> None:
+    """Raise :class:`RunNotFoundError` for directories that cannot be searched."""
+    problems = []
+    for root in roots:
+        try:
+            with os.scandir(root.expanduser()):
+                continue
+        except FileNotFoundError:
+            message = "there is no such directory"
+        except NotADirectoryError:
+            message = "is no directory"
+        except (OSError, ValueError, RuntimeError) as error:
+            message = f"cannot be searched: {getattr(error, 'strerror', None) or error}"
+        problems.append(Problem("bad-root", message, "List all known runs with: tunedeck runs", file=str(root)))
+    if problems:
+        raise RunNotFoundError(problems)
 
 
 def below(roots: Iterable[Path]) -> Iterator[Path]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engine import status as states
-from engine.events import number
+from engine.events import last_events, number
+from engine.records import is_count, is_time, sane_run, sane_status
 from engine.rundir import RunDir
-from engine.snapshot import RunFollower
+from engine.snapshot import RunFollower, odd_values, step_of
 from engine.status import RunState
+from engine.view import RunView
+
+# A living supervisor writes status.json once a second; events this much younger (seconds) say that it does no more.
+_BEHIND = 4.0
 
 
 @dataclass(slots=True)
@@ -42,6 +48,11 @@ class RunSummary:
     host: str | None = None
     here: bool = True
     heard: float | None = None
+    attempts: int | None = None
+    resumed_from: str | None = None
+    resumed_step: int | None = None
+    queue_position: int | None = None
+    waits_for: str | None = None
 
     @property
     def live(self) -> bool:
@@ -54,32 +65,52 @@ class RunSummary:
 
 
 def summarise(path: Path, *, with_size: bool = False) -> RunSummary | None:
-    """The summary of the tunedeck run at ``path``; ``None`` if there is none."""
+    """The summary of the tunedeck run at ``path``; ``None`` if there is none. Never raises for what a record holds."""
     rundir = RunDir(path)
     if not rundir.meta.is_dir():
         return None
-    run = rundir.read_run()
-    status = rundir.read_status() or {}
+    try:
+        return _summarise(rundir, with_size=with_size)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError, OSError) as error:
+        # What nobody thought of costs this run its row, not the list.
+        problem = f"its record cannot be read: {type(error).__name__}: {error}"
+        return RunSummary(path.name, str(rundir.path), path.name, "tunedeck", states.UNKNOWN, problems=[problem[:500]])
+
+
+def _summarise(rundir: RunDir, *, with_size: bool) -> RunSummary:
+    recorded_run, recorded_status = rundir.read_run(), rundir.read_status()
+    run, odd_run = sane_run(recorded_run)
+    status, odd_status = sane_status(recorded_status)
+    problems = []
+    for name, record, odd in (("run.json", recorded_run, odd_run), ("status.json", recorded_status, odd_status)):
+        if record is None or (not record and name == "status.json"):
+            problems.append(f"{name} is missing or damaged")
+        elif odd:
+            problems.append(odd_values(name, odd))
     live = str(status.get("state")) in states.LIVE or not status
-    state = states.infer(status or None, locked=live and rundir.locked)
-    problems = [] if run is not None else ["run.json is missing or damaged"]
-    run = run or {}
-    if not status:
-        problems.append("status.json is missing or damaged")
+    state = states.infer(status or None, locked=rundir.lock_state if live else None)
     notes = rundir.read_notes()
+    view = RunView(rundir.path, run=run, status=status, state=state)
     summary = RunSummary(
-        id=str(run.get("id") or path.name),
+        id=_text(run.get("id")) or rundir.path.name,
         path=str(rundir.path),
-        name=str(notes.get("name") or run.get("name") or path.name),
+        name=_text(notes.get("name")) or _text(run.get("name")) or rundir.path.name,
         tool="tunedeck",
         state=state.state,
-        base_model=_text((run.get("config") or {}).get("base_model")) if isinstance(run.get("config"), dict) else None,
+        base_model=_text(view.config.get("base_model")),
         created=number(run.get("created")),
         problems=problems,
+        attempts=view.attempt_number,
+        resumed_from=view.resumed_from,
+        resumed_step=view.resumed_step,
+        queue_position=view.queue_position,
+        waits_for=view.waits_for or None,
     )
     _progress(summary, status, state)
     if state.state == states.LOST or not status:
         _from_events(summary, rundir.path)
+    elif state.live and state.state != states.QUEUED:
+        _from_tail(summary, rundir, status)
     if with_size:
         summary.bytes = directory_bytes(rundir.path)
     return summary
@@ -87,8 +118,7 @@ def summarise(path: Path, *, with_size: bool = False) -> RunSummary | None:
 
 def _progress(summary: RunSummary, status: dict[str, Any], state: RunState) -> None:
     for name in ("step", "total_steps", "points"):
-        value = status.get(name)
-        setattr(summary, name, value if isinstance(value, int) else None)
+        setattr(summary, name, status.get(name))
     for name in ("last_loss", "best_loss", "last_eval_loss", "best_eval_loss", "started", "ended"):
         setattr(summary, name, number(status.get(name)))
     summary.reason, summary.resumable = state.reason, state.resumable
@@ -96,11 +126,46 @@ def _progress(summary: RunSummary, status: dict[str, Any], state: RunState) -> N
     summary.stalled = bool(status.get("stalled")) and state.state == states.RUNNING
 
 
+def _from_tail(summary: RunSummary, rundir: RunDir, status: dict[str, Any]) -> None:
+    """The newest step of a run whose supervisor writes no more while its worker goes on."""
+    try:
+        behind = rundir.events.stat().st_mtime - rundir.status_json.stat().st_mtime
+    except OSError:
+        return
+    if behind < _BEHIND:
+        return
+    events = last_events(rundir.events)
+    steps = [event for event in events if event["type"] == "step" and step_of(event) is not None]
+    if not steps:
+        return
+    newest = steps[-1]
+    before = summary.step or 0
+    summary.step = step_of(newest)
+    assert summary.step is not None
+    if is_count(newest.get("total_steps")):
+        summary.total_steps = newest["total_steps"]
+    if summary.points is not None:  # one event a step
+        summary.points += max(0, summary.step - before)
+    summary.last_loss = number(newest.get("loss"))
+    losses = [summary.best_loss, *(number(event.get("loss")) for event in steps)]
+    summary.best_loss = min((v for v in losses if v is not None and math.isfinite(v)), default=None)
+    evals = [number(event.get("eval_loss")) for event in events if event["type"] == "eval"]
+    if evals:
+        summary.last_eval_loss = evals[-1]
+        found = [summary.best_eval_loss, *evals]
+        summary.best_eval_loss = min((v for v in found if v is not None and math.isfinite(v)), default=None)
+    if is_time(newest.get("time")):
+        summary.heard = max(newest["time"], summary.heard or 0.0)
+    if status.get("state") == states.STARTING:  # its supervisor never saw the first step
+        summary.state = states.RUNNING
+
+
 def _from_events(summary: RunSummary, path: Path) -> None:
     """What a supervisor that died could not write down."""
     view = RunFollower(path).read_all()
     if view.state.state != states.UNKNOWN:
         summary.state, summary.reason = view.state.state, view.state.reason
+        summary.resumable, summary.stalled = view.state.resumable, view.state.stalled
     if len(view.steps):
         summary.step, summary.total_steps, summary.points = view.step, view.total_steps, len(view.steps)
         summary.last_loss, summary.best_loss = view.steps.last("loss"), view.steps.best("loss")
@@ -109,7 +174,7 @@ def _from_events(summary: RunSummary, path: Path) -> None:
             view.evals.last("eval_loss"),
             view.evals.best("eval_loss"),
         )
-    summary.ended = summary.ended or view.last_event
+    summary.ended = summary.ended or view.ended or view.last_event
 
 
 def directory_bytes(path: Path) -> int:
@@ -125,4 +190,4 @@ def directory_bytes(path: Path) -> int:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and value else None

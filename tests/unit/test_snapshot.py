@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import random
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from engine import status as states
-from engine.events import EventWriter
-from engine.rundir import write_json
+from engine.cli.listing import describe
+from engine.events import EventWriter, encode
+from engine.history import scan, summarise
+from engine.history.scan import find_run
+from engine.rundir import RunDir, write_json
 from engine.snapshot import MetricTable, RunFollower, tail
 from tests.support import append_step, make_run
 
@@ -40,6 +49,238 @@ def test_a_resume_supersedes_steps_without_double_or_missing_ones(tmp_path: Path
     assert list(view.steps.steps) == list(range(1, 33)) and view.steps.column("loss")[20] == 21.0
     assert list(view.evals.steps) == [10, 20, 30] and view.evals.last("eval_loss") == 9.0
     assert view.attempt == 2 and view.steps.rewrites == 1
+
+
+def attempt_entry(number: int, step: int) -> dict[str, Any]:
+    checkpoint = f"/runs/checkpoint-{step}" if step else None
+    return {"attempt": number, "time": 1_790_000_000.0, "command": "x", "checkpoint": checkpoint, "step": step,
+            "changes": {}, "notes": []}  # fmt: skip
+
+
+class Oracle:
+    """What a chart must show, said as simply as possible: a later attempt replaces everything from where it starts."""
+
+    def __init__(self) -> None:
+        self.steps: dict[int, float] = {}
+        self.evals: dict[int, float] = {}
+        self.checkpoints: dict[int, int] = {}
+
+    def begin(self, step: int) -> None:
+        for kept in (self.steps, self.evals, self.checkpoints):
+            for later in [s for s in kept if s > step]:
+                del kept[later]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_history_of_attempts_is_one_line_of_steps(tmp_path: Path, seed: int) -> None:
+    choose = random.Random(seed)
+    run, oracle = make_run(tmp_path / "run", steps=1, evals=0, state="running"), Oracle()
+    data, entries, every, base = b"", [], choose.randrange(2, 6), 0
+    record = run.read_run() or {}
+    for attempt in range(1, choose.randrange(2, 6)):
+        base = choose.choice([0, *oracle.checkpoints]) if attempt > 1 else 0
+        entries.append(attempt_entry(attempt, base))
+        length = choose.randrange(0, 25)
+        if length:
+            oracle.begin(base)
+        for step in range(base + 1, base + length + 1):
+            loss = choose.random()
+            line = encode(
+                {"type": "step", "time": 1.0 + step, "attempt": attempt, "step": step, "total_steps": 90, "loss": loss}
+            )
+            lost = choose.random() < 0.05
+            if lost:  # damage: this record is lost, and counted
+                line = line.replace(b'"loss"', b'"lass"')
+            else:
+                oracle.steps[step] = loss
+            data += line
+            if step % every == 0:
+                data += encode({"type": "eval", "attempt": attempt, "step": step, "eval_loss": loss + 1})
+                data += encode({"type": "checkpoint", "attempt": attempt, "step": step, "path": str(attempt)})
+                oracle.evals[step], oracle.checkpoints[step] = loss + 1, attempt
+        if choose.random() < 0.3:  # killed in the middle of a line
+            data += b'{"type":"step","attempt":1,"st\n'
+    write_json(run.run_json, {**record, "attempts": entries})
+    run.events.write_bytes(b"")
+    follower, position = RunFollower(run.path), 0
+    while position < len(data):  # polled at any moment, also in the middle of a line
+        position += choose.randrange(1, 4000)
+        run.events.write_bytes(data[:position])
+        follower.poll()
+    for view in (follower.read_all(), RunFollower(run.path).read_all()):
+        assert dict(zip(view.steps.steps, view.steps.column("loss"), strict=True)) == oracle.steps
+        assert list(view.steps.steps) == sorted(set(view.steps.steps))
+        assert dict(zip(view.evals.steps, view.evals.column("eval_loss"), strict=True)) == oracle.evals
+        assert {c["step"]: int(c["path"]) for c in view.checkpoints} == oracle.checkpoints
+        assert view.damaged == data.count(b'"lass"') + data.count(b'"st\n')
+
+
+def test_an_older_attempt_that_still_writes_is_not_heard(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=30, evals=3, state="running")
+    new, old = EventWriter(run.events, attempt=2), EventWriter(run.events, attempt=1)
+    new.write("sample", step=20, prompt="a")
+    new.write("step", step=21, loss=2.0)
+    old.write("step", step=31, loss=1.0)
+    old.write("eval", step=30, eval_loss=1.0)
+    old.write("sample", step=31, prompt="b")
+    new.write("step", step=22, loss=2.5)
+    view = RunFollower(run.path).read_all()
+    assert list(view.steps.steps) == list(range(1, 23)) and view.steps.last("loss") == 2.5
+    assert list(view.evals.steps) == [10, 20] and [s["prompt"] for s in view.samples] == ["a"]
+
+
+def test_times_of_several_attempts(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=30, total=60, state="running")
+    now = time.time()
+    write_json(run.run_json, {**(run.read_run() or {}), "attempts": [attempt_entry(1, 0), attempt_entry(2, 20)]})
+    write_json(
+        run.status_json, {**(run.read_status() or {}), "attempts": 2, "seconds_before": 100.0, "started": now - 50}
+    )
+    follower = RunFollower(run.path)
+    follower.poll()
+    view = follower.view
+    assert view.remaining is not None and 150 < (view.elapsed or 0) < 152
+    assert (view.attempt_number, view.resumed_step, view.resumed_from) == (2, 20, "/runs/checkpoint-20")
+    writer = EventWriter(run.events, attempt=2)
+    writer.write("step", step=21, total_steps=60, loss=1.0)
+    follower.poll()
+    assert view.remaining is None, "one step tells no pace, and the night between two attempts is none"
+    with run.events.open("ab") as file:
+        last = view.steps.column("time")[-1]
+        file.write(encode({"type": "step", "time": last + 2, "attempt": 2, "step": 22, "total_steps": 60, "loss": 1.0}))
+    follower.poll()
+    assert view.remaining == pytest.approx(38 * 2, rel=0.01)
+
+
+def test_a_waiter_finds_its_answer_among_many(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=1, state="running")
+    writer = EventWriter(run.events)
+    for number in range(80):
+        writer.write("control", request="checkpoint", outcome=str(number))
+    follower = RunFollower(run.path)
+    seen = follower.read_all().controls_seen
+    assert seen == 80 and follower.view.controls_since(seen) == []
+    writer.write("control", request="stop", outcome="done")
+    writer.write("notice", level="warning", text="NaN", kind="nonfinite", step=7, count=1)
+    follower.poll()
+    assert [c["outcome"] for c in follower.view.controls_since(seen)] == ["done"]
+    (notice,) = follower.view.notices_since(0)
+    assert (notice.kind, notice.step, notice.text) == ("nonfinite", 7, "NaN")
+
+
+def test_the_word_of_an_earlier_attempt_does_not_explain_a_later_loss(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5, state="running")
+    EventWriter(run.events, attempt=1).write("state", state="stopped", reason="on request")
+    gone = {**(run.read_status() or {}), "pid_started": 1, "heartbeat": 1_790_000_000.0}
+    write_json(run.status_json, gone)
+    assert RunFollower(run.path).read_all().state.state == states.STOPPED
+    write_json(run.status_json, {**gone, "attempts": 2})
+    assert RunFollower(run.path).read_all().state.state == states.LOST
+
+
+def test_a_torn_end_is_damage_only_when_nobody_writes(tmp_path: Path) -> None:
+    for state, damage in (("running", 0), ("completed", 1)):
+        run = make_run(tmp_path / state, steps=5, state=state)
+        with run.events.open("ab") as file:
+            file.write(b'{"type":"step","st')
+        assert RunFollower(run.path).read_all().damaged == damage
+    with run.supervisor_events.open("wb") as file:
+        file.write(b"garbage\n")
+    assert RunFollower(run.path).read_all().damaged == 2 and "2 damaged lines" in str(describe(run)["problems"])
+
+
+BOMB = "[" * 3000 + "]" * 3000
+ODD = ["null", "true", '"text"', '"\\ud800"', "[]", '[{"a":[]}]', "{}", "-1", "1e999", "-1e999", "1e300", "9" * 400, "9" * 5000,
+       "NaN", '"NaN"', "0", "0.5", BOMB, '"' + "x" * 5000 + '"']  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_odd_values_in_any_key_raise_nothing(tmp_path: Path, odd: str) -> None:
+    good = make_run(tmp_path / "good", steps=3)
+    names = {"run_json": [*(good.read_run() or {}), "auto", "data", "versions", "command", "attempts", "working_directory"],
+             "status_json": [*(good.read_status() or {}), "supervisor_pid", "supervisor_started", "stalled", "seconds_before",
+                             "queue_position", "waits_for", "slots", "ranks", "exit_code", "signal"]}  # fmt: skip
+    lines = []
+    for kind in ("step", "eval", "checkpoint", "phase", "notice", "control", "state", "sample", "hardware", odd):
+        base = {"type": kind, "step": 1, "loss": 1.0, "time": 1.0, "attempt": 1, "total_steps": 9, "name": "x", "done": 1,
+                "total": 2, "text": "t", "level": "info", "kind": "k", "state": "running", "reason": "", "eval_loss": 1.0,
+                "request": "stop", "outcome": "o", "step_seconds": 1.0}  # fmt: skip
+        for key in base:
+            parts = (f"{json.dumps(k)}:{odd if k == key else json.dumps(v)}" for k, v in base.items())
+            lines.append("{" + ",".join(parts) + "}\n")
+    good.events.write_text("".join(lines), encoding="utf-8")
+    good.supervisor_events.write_text("".join(lines), encoding="utf-8")
+    use_everything(good)
+    for state in ("running", "completed", "queued"):
+        run = make_run(tmp_path / "odd", steps=2, state=state)
+        for record, keys in names.items():
+            path = getattr(run, record)
+            text = path.read_text()
+            for key in keys:
+                whole = json.loads(text)
+                whole.pop(key, None)
+                path.write_text(json.dumps(whole)[:-1] + f",{json.dumps(key)}:{odd}}}", encoding="utf-8")
+                os.utime(path, (1, 1))
+                use_everything(run)
+            path.write_text(text)
+    rows = list(scan([tmp_path], registered=False))
+    assert {Path(row.path).name for row in rows} == {"good", "odd"}
+
+
+def use_everything(run: RunDir) -> None:
+    from engine.cli.listing import _history, _row
+    from engine.cli.output import seconds_text
+
+    view = RunFollower(run.path).read_all()
+    for value in (view.elapsed, view.remaining, view.started, view.ended, view.median_step_seconds):
+        assert value is None or math.isfinite(value)
+        seconds_text(value)
+    assert isinstance(view.queue_position, int | None) and isinstance(view.waits_for, str)
+    summary = summarise(run.path)
+    assert summary is not None and not any("cannot be read" in problem for problem in summary.problems), (
+        summary.problems
+    )
+    _row(summary)
+    _history(describe(run))
+
+
+def test_a_value_of_a_wrong_kind_is_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=2)
+    write_json(run.status_json, {**(run.read_status() or {}), "step": "many", "started": []})
+    summary = summarise(run.path)
+    assert summary is not None and summary.step is None and summary.state == states.COMPLETED
+    assert summary.problems == ["status.json holds values of a wrong kind, which were left out: started, step"]
+
+
+def test_a_run_whose_supervisor_was_killed_shows_where_its_worker_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5, total=100, state="running")
+    old = time.time() - 60
+    os.utime(run.status_json, (old, old))
+    for step in range(6, 40):
+        append_one(run, step)
+    summary = summarise(run.path)
+    assert summary is not None and (summary.state, summary.step, summary.points) == ("running", 39, 39)
+    assert summary.last_loss == summary.best_loss == 1 / 39
+    os.utime(run.status_json)
+    summary = summarise(run.path)
+    assert summary is not None and summary.step == 5
+
+
+def append_one(run: RunDir, step: int) -> None:
+    writer = EventWriter(run.events)
+    writer.write("step", step=step, total_steps=100, loss=1 / step)
+    writer.close()
+
+
+def test_no_name_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.errors import RunNotFoundError
+
+    make_run(tmp_path, steps=1)
+    monkeypatch.chdir(tmp_path)
+    for text in ("", "  ", "\0", "~nobody-at-all/x"):
+        with pytest.raises(RunNotFoundError):
+            find_run(text)
+    assert find_run(".").path == tmp_path
 
 
 def test_nan_is_nan_and_missing_is_unknown() -> None:
