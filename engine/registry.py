@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 from engine import paths
-from engine.rundir import RunDir, read_json, write_atomic
+from engine.rundir import RunDir, read_json, write_atomic, write_json
 
 
 def remember_run(run_id: str, path: Path) -> None:
@@ -23,6 +25,40 @@ def remember_run(run_id: str, path: Path) -> None:
 def remember_root(path: Path) -> None:
     """Remember a directory below which runs are searched."""
     _remember(paths.state_dir() / "roots", hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16], path)
+
+
+def remember_end(run_id: str, status: dict[str, Any]) -> bool:
+    """Keep the last status of a run whose own directory cannot be written; whether it could be kept."""
+    file = _end_file(run_id)
+    if file is None:
+        return False
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_json(file, status)
+    except OSError:
+        return False
+    return True
+
+
+def recall_end(run_id: str) -> dict[str, Any] | None:
+    """The last status of a run that :func:`remember_end` kept; readers ask for it when a run would read as lost."""
+    file = _end_file(run_id)
+    return read_json(file) if file is not None else None
+
+
+def forget_end(run_id: str) -> None:
+    """Drop a remembered end: the run's own directory tells it, or a new attempt begins."""
+    file = _end_file(run_id)
+    if file is not None:
+        try:
+            file.unlink()
+        except OSError:
+            pass
+
+
+def _end_file(run_id: str) -> Path | None:
+    name = re.fullmatch(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,120}", run_id, re.ASCII)
+    return paths.state_dir() / "ends" / f"{run_id}.json" if name else None
 
 
 def roots() -> list[Path]:

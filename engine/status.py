@@ -1,13 +1,14 @@
 """States of a run, and how a reader infers the true one from what stands on the disk.
 
 Only a run's owner writes its state; readers infer. A record that says ``running`` is believed only while its process
-is alive on this machine, or while nothing can be known from here (another host, a container).
+is alive on this machine and the run's lock is held (a copied directory names the same process), or while nothing can be
+known from here (another host, a container).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine import process
@@ -47,31 +48,42 @@ class RunState:
         return self.state in LIVE
 
 
-def infer(status: dict[str, Any] | None, *, locked: bool = False, stalled: bool = False) -> RunState:
-    """The state behind ``status.json``; ``locked`` says that a living process holds the run's lock."""
+def infer(status: dict[str, Any] | None, *, locked: bool | None = None, stalled: bool = False) -> RunState:
+    """The state behind ``status.json``; ``locked`` says whether a process holds the run's lock (``None``: not known).
+
+    What a lost run left behind (a remembered end, checkpoints) is the caller's to find out.
+    """
     if not status or not isinstance(status.get("state"), str) or status["state"] not in LIVE | ENDED:
         return RunState(STARTING if locked else UNKNOWN, "" if locked else "no status was recorded")
     state, reason = str(status["state"]), str(status.get("reason") or "")
     heard = status.get("heartbeat") if isinstance(status.get("heartbeat"), int | float) else None
-    resumable = bool(status.get("resumable"))
     host = str(status.get("host") or "")
+    recorded = RunState(state, reason, resumable=bool(status.get("resumable")), host=host, heard=heard)
     if state in ENDED:
-        return RunState(state, reason, resumable=resumable, host=host, heard=heard)
+        return recorded
     if not process.is_here(status):
-        return RunState(state, reason, resumable=resumable, here=False, host=host, heard=heard)
-    if process.is_alive(status) or process.is_alive(status, "supervisor_pid", "supervisor_started"):
-        return RunState(state, reason, stalled and state == RUNNING, resumable, True, host, heard)
+        return replace(recorded, here=False)
+    recorded_lives = process.is_alive(status) or is_guarded(status)
+    if recorded_lives and locked is not False:
+        return replace(recorded, stalled=stalled and state == RUNNING)
     if state in (QUEUED, STARTING) and locked:
-        return RunState(state, reason, resumable=resumable, host=host, heard=heard)
+        return recorded
     if state in (QUEUED, STARTING) and entry_exists(str(status.get("id") or "")):
-        reason = "waits in the queue; goes on with the next tunedeck command"
-        return RunState(QUEUED, reason, resumable=resumable, host=host, heard=heard)
+        return replace(recorded, state=QUEUED, reason="waits in the queue; goes on with the next tunedeck command")
     if status.get("boot_id") != process.boot_id():
-        return RunState(LOST, "the machine was restarted while it ran", resumable=resumable, host=host, heard=heard)
+        return replace(recorded, state=LOST, reason="the machine was restarted while it ran")
     if heard is not None and 0 <= time.time() - heard < HEARTBEAT_GRACE:
-        # Its supervisor may be writing the end this moment.
-        return RunState(state, reason, resumable=resumable, host=host, heard=heard)
-    return RunState(LOST, "its processes are gone and left no word how", resumable=resumable, host=host, heard=heard)
+        return recorded  # its supervisor may be writing the end this moment
+    if recorded_lives:
+        return replace(recorded, state=LOST, reason="the process it names does not work in this directory (a copy?)")
+    if state == QUEUED:
+        return replace(recorded, state=LOST, reason="it lost its place in the queue")
+    return replace(recorded, state=LOST, reason="its processes are gone and left no word how")
+
+
+def is_guarded(status: dict[str, Any]) -> bool:
+    """Whether the recorded supervisor lives; only meaningful on the machine that the record speaks of."""
+    return process.is_alive(status, "supervisor_pid", "supervisor_started")
 
 
 def is_stalled(now: float, last_event: float | None, median_step: float | None, phase: str) -> bool:

@@ -84,6 +84,8 @@ def make_run(
     import os
 
     status.update(process.identity(os.getpid()))
+    if live:
+        run.acquire_lock()  # held until the tests end, as the process that is recorded would hold it
     write_json(run.status_json, status)
     run.train_log.write_text("Loading the model\nTraining started\n", encoding="utf-8")
     return run

@@ -29,7 +29,8 @@ def main() -> int:
     runlock.write_owner(run.lock, lock)
     # Nothing that happens to a terminal or to a login reaches the run.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not SIG_IGN, which the worker would inherit and be deaf to stop-now.
+    signal.signal(signal.SIGINT, lambda *_: None)
     from engine.supervisor.guard import Guard
 
     return Guard(run, lock).watch()

@@ -1,4 +1,9 @@
-"""How a run ended, from evidence: exit code, signal, the worker's own last word, the kernel's memory killer."""
+"""How a run ended, from evidence: exit code, signal, the worker's own last word, the kernel's memory killer.
+
+A signal always wins over a guess: a worker that died by one reads as killed, whatever it said before (its reason is kept
+as an addition). Two exceptions, because they are no guesses: SIGTERM is a request, and a worker that had already said
+``completed`` had saved everything; a crash while it cleared up took nothing away.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,11 @@ from pathlib import Path
 
 from engine import status as states
 from engine.snapshot import RunFollower, tail
+from engine.status import RunState
 from engine.text import clean
 
 MAX_REASON = 500
+LAST_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,46 +33,66 @@ class Ending:
 def classify(
     code: int, follower: RunFollower, *, attempt: int, stop_now: bool, oom_killed: bool, train_log: Path
 ) -> Ending:
-    """Judge the end of a worker by its exit code (negative: a signal); a signal always wins over a guess."""
+    """Judge the end of a worker by its exit code (negative: a signal)."""
     word = follower.view.last_state if follower.view.last_state_attempt == attempt else None
     if code < 0:
-        return _by_signal(-code, stop_now, oom_killed)
+        return _by_signal(-code, word, stop_now, oom_killed)
     if code == 0 and word is not None and word.state == states.COMPLETED:
         return Ending(states.COMPLETED, word.reason, exit_code=0)
     if word is not None and word.state == states.STOPPED:
         return Ending(states.STOPPED, word.reason, exit_code=code)
     if stop_now:
         return Ending(states.STOPPED, "stopped at once on request", exit_code=code)
+    stepped = len(follower.view.steps) > 0 and follower.view.step_attempt == attempt
     if word is not None and word.state == states.FAILED:
-        return Ending(states.FAILED, _before_first_step(word.reason, follower, attempt), exit_code=code)
-    what = f"the worker ended by itself with exit code {code}"
-    last = _last_words(train_log)
-    reason = f"{what}; its log ends with: {last}" if last else f"{what} and said nothing"
-    return Ending(states.FAILED, _before_first_step(reason, follower, attempt), exit_code=code)
+        return Ending(states.FAILED, _failure(word.reason, stepped), exit_code=code)
+    reason = f"ended by itself with exit code {code}" + (" before all steps were done" if code == 0 else "")
+    lines = last_lines(train_log)
+    reason += f"; its log ends with: {lines}" if lines else " and said nothing"
+    return Ending(states.FAILED, _failure(reason, stepped), exit_code=code)
 
 
-def _by_signal(number: int, stop_now: bool, oom_killed: bool) -> Ending:
+def unjudged(code: int | None) -> Ending:
+    """What can be said by the exit code alone, when judging itself went wrong."""
+    if code is None:
+        return Ending(states.FAILED, "the run's guardian failed; see the log")
+    if code < 0:
+        return _by_signal(-code, None, False, False)
+    return Ending(states.FAILED, f"ended by itself with exit code {code}", exit_code=code)
+
+
+def _by_signal(number: int, word: RunState | None, stop_now: bool, oom_killed: bool) -> Ending:
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
+    said = word.state if word is not None else ""
+    if word is not None and said == states.COMPLETED:
+        after = f"it ended by {name} after everything was saved"
+        return Ending(
+            states.COMPLETED, clean(f"{word.reason}; {after}" if word.reason else after, MAX_REASON), None, name
+        )
     if stop_now and number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         return Ending(states.STOPPED, "stopped at once on request", signal=name)
     if number == signal.SIGTERM:
-        return Ending(states.STOPPED, "ended by SIGTERM", signal=name)
+        stopped = word is not None and said == states.STOPPED and word.reason
+        return Ending(states.STOPPED, stopped or "ended by SIGTERM", signal=name)
     if number == signal.SIGKILL and oom_killed:
         return Ending(states.KILLED, "killed by the kernel's memory killer: the host ran out of memory", signal=name)
-    return Ending(states.KILLED, f"killed by {name}", signal=name)
+    reason = f"killed by {name}"
+    if word is not None and said in (states.FAILED, states.STOPPED):
+        reason += f" after it had {said}: {word.reason}" if word.reason else f" after it had {said}"
+    return Ending(states.KILLED, clean(reason, MAX_REASON), signal=name)
 
 
-def _before_first_step(reason: str, follower: RunFollower, attempt: int) -> str:
-    view = follower.view
-    stepped = len(view.steps) > 0 and view.step_attempt == attempt
+def _failure(reason: str, stepped: bool) -> str:
+    """The reason in one line; a failure before the first step says so."""
     if not stepped and not reason.startswith("failed to start"):
         reason = f"failed to start: {reason}"
     return clean(reason, MAX_REASON)
 
 
-def _last_words(train_log: Path) -> str:
-    lines = [clean(line, 300).strip() for line in tail(train_log, 20)]
-    return next((line for line in reversed(lines) if line), "")
+def last_lines(log: Path) -> str:
+    """The last lines of a log that say anything, joined by bars."""
+    lines = [text for line in tail(log, 20) if (text := clean(line, 160).strip())]
+    return " | ".join(lines[-LAST_LINES:])

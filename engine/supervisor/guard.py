@@ -207,14 +207,14 @@ class Guard:
         # A beat, so that nobody takes a run that is just ending for lost. Then, the worker being gone, the directory and
         # the slots are freed before the end can be read: whoever reads it can go on at once.
         self.status["heartbeat"] = time.time()
+        if not self.events.write("state", state=ending.state, reason=ending.reason) and self.pen.free_disk():
+            self.events.write("state", state=ending.state, reason=ending.reason)
         self.pen.write(self.status, matters=False)
         self.run.release_lock(self.lock)
         for slot in self.turn.slots.values():
             os.close(slot)
         self.status.update(state=ending.state, reason=ending.reason, heartbeat=time.time())
         self.pen.write_end(str(self.record.get("id") or ""), self.status)
-        if not self.events.write("state", state=ending.state, reason=ending.reason) and self.pen.free_disk():
-            self.events.write("state", state=ending.state, reason=ending.reason)
         self.pen.close()
         for duty in (waiting.wake_waiting, lambda: farewell.say_goodbye(self)):
             try:

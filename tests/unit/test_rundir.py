@@ -68,9 +68,9 @@ def test_the_owner_is_recorded_beside_the_lock(tmp_path: Path) -> None:
 
 
 def test_an_owner_on_another_host_is_believed_while_its_run_beats(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", state="running")
+    run = make_run(tmp_path / "run")
     other = {**process.identity(4242), "machine_id": "other", "host": "gpu7"}
-    owner, status = run.meta / "lock.owner", {**(run.read_status() or {}), **other}
+    owner, status = run.meta / "lock.owner", {**(run.read_status() or {}), **other, "state": "running"}
     write_json(owner, other)
     for now, refused in ((time.time(), True), (time.time() - 300, False)):
         write_json(run.status_json, {**status, "heartbeat": now})
