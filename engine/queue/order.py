@@ -27,13 +27,34 @@ def allocate(entries: Iterable[Entry], free: Sequence[str], cpu_slots: Sequence[
     left = list(free)
     given: dict[str, tuple[str, ...]] = {}
     for entry in sorted(entries, key=key):
-        wanted = cpu_slots if entry.kind == CPU else entry.slots
+        wanted = _wanted(entry, cpu_slots)
         found = [name for name in left if name in wanted]
         taken = found if entry.kind == EVERY else found[:1]
         left = [name for name in left if name not in taken]
         if taken and (entry.kind != EVERY or len(taken) == len(set(wanted))):
             given[entry.id] = tuple(taken)
     return given
+
+
+def turn(run_id: str, entries: Iterable[Entry], free: Sequence[str], cpu_slots: Sequence[str]) -> tuple[str, ...]:
+    """The slots that a run may take now; empty if it has to wait.
+
+    It waits, too, while somebody before it who could use the same slots has not yet taken what is there for him: with
+    several slots free at once the first in the queue still starts first.
+    """
+    queue = sorted(entries, key=key)
+    given = allocate(queue, free, cpu_slots)
+    mine = next((entry for entry in queue if entry.id == run_id), None)
+    if mine is None or run_id not in given:
+        return ()
+    wanted = set(_wanted(mine, cpu_slots))
+    before = queue[: queue.index(mine)]
+    due = any(entry.id in given and wanted.intersection(_wanted(entry, cpu_slots)) for entry in before)
+    return () if due else given[run_id]
+
+
+def _wanted(entry: Entry, cpu_slots: Sequence[str]) -> Sequence[str]:
+    return cpu_slots if entry.kind == CPU else entry.slots
 
 
 def between(others: Sequence[float], place: int) -> float | None:

@@ -10,7 +10,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from engine import hardware
+from engine import hardware, queue
 from engine import status as states
 from engine.errors import TunedeckError
 from engine.queue import entries, order, reviving, slots
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from engine.supervisor.guard import Guard
 
 TICK_SECONDS = 0.5
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.9
+NEIGHBOUR_SECONDS = 2.0
 # Who is far from his turn looks less often.
-FAR, FAR_LOOK_SECONDS = 8, 3.0
+NEAR, FAR_LOOK_SECONDS, FAR_NEIGHBOUR_SECONDS = 8, 3.0, 10.0
 BEAT_SECONDS = 5.0
-NEIGHBOUR_SECONDS = 5.0
 # A place whose supervisor cannot be started again for so long holds up nobody any more.
 DEAD_SECONDS = 30.0
 
@@ -71,19 +71,20 @@ def _wait(waiting: Waiting) -> Turn:
             turn = waiting.look()
             if turn is None:
                 waiting.report()
-            next_look = time.monotonic() + (LOOK_SECONDS if waiting.position <= FAR else FAR_LOOK_SECONDS)
+            next_look = time.monotonic() + (LOOK_SECONDS if waiting.position <= NEAR else FAR_LOOK_SECONDS)
         if turn is not None:
             return turn
         if time.monotonic() >= next_neighbours:
             waiting.wake_neighbours()
-            next_neighbours = time.monotonic() + NEIGHBOUR_SECONDS
+            far = waiting.position > NEAR
+            next_neighbours = time.monotonic() + (FAR_NEIGHBOUR_SECONDS if far else NEIGHBOUR_SECONDS)
         time.sleep(TICK_SECONDS)
 
 
 def wake_waiting() -> None:
     """At the end of a run: whoever waits without a supervisor gets one, so that the free slot is used."""
     try:
-        reviving.revive_now()
+        queue.revive()
     except Exception:  # the run's own end stands already; nothing here may spoil it
         traceback.print_exc()
 
@@ -245,14 +246,14 @@ class Waiting:
         everybody, cpu = self._everybody(), slots.cpu_slots()
         names = dict.fromkeys(n for entry in everybody for n in (cpu if entry.kind == order.CPU else entry.slots))
         free = [name for name in names if slots.holder(self.place, name) is None]
-        given = order.allocate(everybody, free, cpu).get(self.id, ())
+        given = order.turn(self.id, everybody, free, cpu)
         if not any(name.startswith("gpu-") for name in given):
             return given
         # Only now ask the driver, which is not cheap: a card counts as free if nobody computes on it.
         self._read_cards()
         absent, crowd = self._absent(), slots.crowded(self.cards)
         free = slots.best_first([n for n in free if n not in crowd and n not in absent], self.cards)
-        return order.allocate(everybody, free, cpu).get(self.id, ())
+        return order.turn(self.id, everybody, free, cpu)
 
     def _read_cards(self) -> None:
         self.cards, self._cards_read = slots.cards_now(), time.monotonic()
