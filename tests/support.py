@@ -32,6 +32,9 @@ def wait_for(predicate: Callable[[], Any], seconds: float = 10.0, every: float =
         time.sleep(every)
 
 
+_held: dict[Path, int] = {}
+
+
 def make_run(
     path: Path,
     *,
@@ -50,6 +53,8 @@ def make_run(
     """A run directory as the engine leaves it, with a falling loss; live states name this process as theirs."""
     run = RunDir(path)
     run.make()
+    if run.path in _held:
+        run.release_lock(_held.pop(run.path))
     total = total or steps
     settings = {"base_model": base_model, "train_path": "train.jsonl", "output_dir": str(path), **(config or {})}
     write_json(run.run_json, {"format": 1, "id": run_id or new_run_id(created), "name": name or path.name,
@@ -85,7 +90,7 @@ def make_run(
 
     status.update(process.identity(os.getpid()))
     if live:
-        run.acquire_lock()  # held until the tests end, as the process that is recorded would hold it
+        _held[run.path] = run.acquire_lock()  # as the process that is recorded, this one, would hold it
     write_json(run.status_json, status)
     run.train_log.write_text("Loading the model\nTraining started\n", encoding="utf-8")
     return run

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import importlib.util
 import locale
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from engine import hardware, paths
+from engine import detach, hardware, paths
 from engine.cli import UsageParser
 from engine.cli.output import bytes_text, print_json
 from engine.errors import EXIT_DONE, EXIT_FAILED
@@ -139,24 +137,13 @@ def _hub() -> Iterator[Finding]:
 
 def _session() -> Iterator[Finding]:
     """Whether runs survive a logout: logind may kill what a user leaves behind."""
-    try:
-        user = getpass.getuser()
-        lingers = _ask(["loginctl", "show-user", user, "-p", "Linger", "--value"])
-        kills = _ask(["busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1",
-                      "org.freedesktop.login1.Manager", "KillUserProcesses"])  # fmt: skip
-    except (OSError, KeyError, subprocess.TimeoutExpired):
+    risk = detach.risk()
+    if risk is not None:
+        yield Finding("session", "warning", risk.message, risk.hint)
+    elif not detach.has_login_manager():
         yield Finding("session", "ok", "no systemd login manager: runs outlive a logout")
-        return
-    if kills.endswith("true") and lingers != "yes":
-        yield Finding("session", "warning", "logind kills a user's processes at logout, runs too",
-                      "Switch that off with: loginctl enable-linger")  # fmt: skip
     else:
         yield Finding("session", "ok", "runs outlive a logout")
-
-
-def _ask(command: list[str]) -> str:
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=3, check=False, stdin=subprocess.DEVNULL)
-    return answer.stdout.strip()
 
 
 def _terminal() -> Iterator[Finding]:

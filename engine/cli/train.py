@@ -95,7 +95,11 @@ def follow(follower: RunFollower, *, quiet: bool = False) -> None:
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked += 1
-        follower.rundir.request("stop" if asked == 1 else "stop-now")
+        try:
+            follower.rundir.request("stop" if asked == 1 else "stop-now")
+        except OSError as error:
+            print(f"\nThe run cannot be asked to stop: {clean(error)}", file=sys.stderr, flush=True)
+            return
         if not quiet:
             text = "Stopping after this step; press Ctrl-C again to stop at once" if asked == 1 else "Stopping at once"
             text = "Leaving the queue" if follower.view.state.state == "queued" else text
@@ -108,6 +112,8 @@ def follow(follower: RunFollower, *, quiet: bool = False) -> None:
         show(follower)
     finally:
         signal.signal(signal.SIGINT, before)
+    if "bell" in (follower.view.config.get("notify") or ()) and sys.stderr.isatty():
+        print("\a", end="", file=sys.stderr, flush=True)
     if not quiet:
         view = follower.view
         reason = f": {clean(view.state.reason)}" if view.state.reason else ""

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from engine import runlock
+from engine import detach, runlock
 from engine.errors import RunInUseError
 from engine.rundir import RunDir
 
@@ -31,6 +31,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Not SIG_IGN, which the worker would inherit and be deaf to stop-now.
     signal.signal(signal.SIGINT, lambda *_: None)
+    detach.enter_scope(str((run.read_run() or {}).get("id") or ""), os.getpid())
     from engine.supervisor.guard import Guard
 
     return Guard(run, lock).watch()
