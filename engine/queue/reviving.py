@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +56,7 @@ def _revive(entry: Entry) -> bool:
     # With the lock in hand: nobody else starts it, and what its record says is not about to change.
     if not waits(run):
         entries.remove(entry.id)
-        os.close(lock)
+        run.release_lock(lock)
         return True
     from engine.launchers.local import start_supervisor
 
