@@ -82,16 +82,15 @@ def _key() -> str:
 
 def control() -> dict[str, Any]:
     """What an undisturbed run comes to: ``adapter`` (SHA-256), ``losses``; made twice, and the two must agree."""
-    folder = Path(os.environ.get(home.CONTROL) or paths.cache_dir() / "faults")
+    folder = paths.cache_dir() / "faults"
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ[home.CONTROL] = str(folder)
     path = folder / f"control-{_key()}.json"
     with (folder / "control.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             path.write_text(json.dumps(_make_control()), encoding="utf-8")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    os.environ[home.CONTROL] = str(path)
+    return control_in_trial()
 
 
 def _make_control() -> dict[str, Any]:
@@ -115,8 +114,7 @@ def _make_control() -> dict[str, Any]:
 
 def control_in_trial() -> dict[str, Any]:
     """The control, made before by the process that runs the portions."""
-    folder = Path(os.environ[home.CONTROL])
-    found: dict[str, Any] = json.loads((folder / f"control-{_key()}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(Path(os.environ[home.CONTROL]).read_text(encoding="utf-8"))
     return found
 
 
