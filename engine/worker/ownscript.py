@@ -63,7 +63,11 @@ class OwnScriptRun:
             earlier._finish(states.FAILED, "training was begun again before it had ended")
         lock = _take_over(run)
         record = _record(run, args, model, name)
-        write_json(run.run_json, record)
+        try:
+            write_json(run.run_json, record)
+        except BaseException:
+            run.release_lock(lock)
+            raise
         registry.remember_run(record["id"], run.path)
         recorder = Recorder(run)
         recorder.start_beating()
@@ -86,7 +90,8 @@ class OwnScriptRun:
     def evaluated(self, loss: float) -> None:
         """Note an evaluation."""
         best = self._status["best_eval_loss"]
-        self._status.update(last_eval_loss=loss, best_eval_loss=loss if best is None or loss < best else best)
+        better = math.isfinite(loss) and (best is None or loss < best)
+        self._status.update(last_eval_loss=loss, best_eval_loss=loss if better else best)
 
     def saved(self, folder: Path) -> None:
         """Note that the trainer has saved a checkpoint in ``folder``."""
