@@ -148,6 +148,8 @@ class Keeper:
     def make_room(self, coming: int = 1) -> bool:
         """Before a save that does not fit: clear away what the limit will not allow after it. Whether anything went."""
         cleared = self._tidy()
+        if not coming:  # the last save of all: the room that it leaves must do for the last words
+            cleared = self.release_reserve() or cleared
         if self.limit is not None:
             cleared = self._clear(self.own(), max(0, self.limit - coming), set()) or cleared
         return cleared
@@ -205,22 +207,21 @@ class Keeper:
         what = "the final adapter" if name == FINAL else name
         coming = 0 if name == FINAL else 1
         for last in (False, True):
-            left = None
             try:
-                left = self._check(needed, spare, what, coming)
+                self._check(needed, spare, what, coming)
                 return write()
             except Exception as error:
                 number = disk.trouble(error, self.partial if self.partial.is_dir() else self.run.path)
-                if left is None or left.lacks(needed):
-                    with contextlib.suppress(OSError):
-                        left = disk.free(self.run.path)
+                left = None
+                with contextlib.suppress(OSError):
+                    left = disk.free(self.run.path)  # before what is half written goes
                 self.discard(self.partial / name)
                 if number is None:
                     raise
                 if last or number not in disk.FULL or not self.make_room(coming):
                     raise self._give_up(number, what, needed, left) from error
 
-    def _check(self, needed: disk.Room, spare: disk.Room | None, what: str, coming: int) -> disk.Room:
+    def _check(self, needed: disk.Room, spare: disk.Room | None, what: str, coming: int) -> None:
         left = disk.free(self.run.path)
         both = (
             needed if spare is None else disk.Room(needed.bytes + spare.bytes, (needed.files or 0) + (spare.files or 0))
@@ -233,7 +234,6 @@ class Keeper:
             self._warned = True
             place = disk.mount_point(self.run.path)
             self.say(f"The disk is nearly full: after {what} there will be no room for the final adapter on {place}")
-        return left
 
     def _give_up(self, number: int, what: str, needed: disk.Room, left: disk.Room | None) -> CannotTrain:
         if number in disk.FULL:
@@ -252,10 +252,13 @@ class Keeper:
         except OSError:
             self.release_reserve()
 
-    def release_reserve(self) -> None:
-        """Give the held space back."""
-        with contextlib.suppress(OSError):
-            (self.partial / RESERVE).unlink(missing_ok=True)
+    def release_reserve(self) -> bool:
+        """Give the held space back; whether there was any."""
+        try:
+            (self.partial / RESERVE).unlink()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """After the final save: nothing of what was only needed to save stays."""

@@ -36,10 +36,9 @@ class Room:
         """Whether ``needed`` does not fit into this."""
         return self.bytes < needed.bytes or (self.files is not None and self.files < (needed.files or 0))
 
-    def words(self, beside: Room | None = None) -> str:
-        """``3.1 MiB``, and the number of files where they are what ``beside`` differs in."""
-        short_of_files = beside is not None and None not in (self.files, beside.files)
-        return f"{size_text(self.bytes)} and {self.files} files" if short_of_files else size_text(self.bytes)
+    def short_of_files(self, needed: Room) -> bool:
+        """Whether there is room for the bytes of ``needed``, but not for its files."""
+        return self.bytes >= needed.bytes and self.lacks(needed)
 
 
 def free(directory: Path) -> Room:
@@ -113,9 +112,11 @@ def explain(number: int, what: str, directory: Path, needed: Room | None = None,
         if number == errno.EDQUOT:
             cause = f"disk full: your disk quota on {place} does not suffice for {what}"
         elif needed is None:
-            cause = f"disk full: {left.words()} free on {place} did not suffice for {what}"
+            cause = f"disk full: {size_text(left.bytes)} free on {place} did not suffice for {what}"
+        elif left.short_of_files(needed):
+            cause = f"disk full: {what} needs {needed.files} files (inodes), {left.files} are free on {place}"
         else:
-            cause = f"disk full: {what} needs {needed.words(left)}, {left.words(needed)} are free on {place}"
+            cause = f"disk full: {what} needs {size_text(needed.bytes)}, {size_text(left.bytes)} are free on {place}"
         return f"{cause}; free space there, then resume"
     if number == errno.EIO:
         return f"the disk reported an error (EIO) as {what} was written on {place}; check the disk, then resume"
