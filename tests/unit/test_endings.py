@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from engine import process
+from engine.cli import main
 from engine.errors import InputError
-from engine.history import find_run, scan
+from engine.history import find_run, scan, summarise
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
 from tests.support import ended, launch_fake, read_events, wait_for
@@ -40,6 +42,11 @@ def test_exit_code_zero_alone_is_not_completed(tmp_path: Path) -> None:
     assert status["state"] == "failed" and "exit code 0" in status["reason"]
 
 
+def test_exit_code_zero_is_said_to_be_too_early(tmp_path: Path) -> None:
+    status = ended(launch_fake(tmp_path, STEPS))
+    assert status["reason"].startswith("ended by itself with exit code 0 before all steps were done")
+
+
 def test_own_failure_after_a_step(tmp_path: Path) -> None:
     run = launch_fake(
         tmp_path, 'step(1)\nevents.write("state", state="failed", reason="out of GPU memory at step 2")\nsys.exit(1)'
@@ -49,9 +56,13 @@ def test_own_failure_after_a_step(tmp_path: Path) -> None:
 
 
 def test_failure_before_the_first_step_says_so_with_the_last_words(tmp_path: Path) -> None:
-    status = ended(launch_fake(tmp_path, 'print("Traceback ...")\nprint("KeyError: 7\x1b[31m")\nsys.exit(3)'))
-    assert status["state"] == "failed" and status["reason"].startswith("failed to start: ")
-    assert status["reason"].endswith("KeyError: 7") and status["exit_code"] == 3
+    body = 'print("not this")\nprint("Traceback ...")\nprint("  in train\\n\\n")\nprint("KeyError: 7\x1b[31m")\nsys.exit(3)'
+    status = ended(launch_fake(tmp_path, body))
+    assert status["state"] == "failed" and status["exit_code"] == 3
+    assert status["reason"] == "failed to start: ended by itself with exit code 3; its log ends with: " \
+                               "Traceback ... | in train | KeyError: 7"  # fmt: skip
+    status = ended(launch_fake(tmp_path / "long", 'print("x" * 9000)\nprint("y" * 9000)\nsys.exit(3)'))
+    assert len(status["reason"]) <= 500
 
 
 def test_worker_that_cannot_be_run(tmp_path: Path) -> None:
@@ -72,15 +83,35 @@ def test_worker_that_cannot_be_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "state", "words"), [
     (signal.SIGKILL, "killed", "killed by SIGKILL"), (signal.SIGSEGV, "killed", "killed by SIGSEGV"),
-    (signal.SIGTERM, "stopped", "SIGTERM"), (signal.SIGABRT, "killed", "killed by SIGABRT")])  # fmt: skip
+    (signal.SIGTERM, "stopped", "SIGTERM"), (signal.SIGINT, "killed", "killed by SIGINT"), (signal.SIGABRT, "killed", "killed by SIGABRT")])  # fmt: skip
 def test_signals(tmp_path: Path, number: signal.Signals, state: str, words: str) -> None:
-    run = launch_fake(tmp_path, LIVE)
+    run = launch_fake(tmp_path, "signal.signal(signal.SIGINT, signal.SIG_DFL)\n" + LIVE)
     status = wait_for(lambda: (s := run.read_status()) and s["state"] == "running" and s)
     begun = time.monotonic()
     os.kill(status["pid"], number)
     status = ended(run)
     assert time.monotonic() - begun < 3
     assert status["state"] == state and words in status["reason"] and status["signal"] == number.name
+
+
+def test_a_signal_wins_over_words_but_not_over_what_was_saved(tmp_path: Path) -> None:
+    """The reason of a worker that crashed after it had failed is kept; one that had saved everything has completed."""
+    dies = 'events.write("state", state="{}", reason="{}")\nos.kill(os.getpid(), signal.SIGSEGV)'
+    failed = ended(launch_fake(tmp_path / "a", "step(1)\n" + dies.format("failed", "out of GPU memory at step 2")))
+    assert (failed["state"], failed["signal"]) == ("killed", "SIGSEGV")
+    assert failed["reason"] == "killed by SIGSEGV after it had failed: out of GPU memory at step 2"
+    done = ended(launch_fake(tmp_path / "b", STEPS + dies.format("completed", "all done")))
+    assert (done["state"], done["signal"]) == ("completed", "SIGSEGV") and "SIGSEGV" in done["reason"]
+
+
+def test_stop_now_is_a_stop_only_if_it_was_asked_for(tmp_path: Path) -> None:
+    run = launch_fake(tmp_path, "signal.signal(signal.SIGINT, signal.SIG_DFL)\n" + LIVE)
+    wait_for(lambda: (run.read_status() or {}).get("state") == "running")
+    begun = time.monotonic()
+    run.request("stop-now")
+    status = ended(run)
+    assert time.monotonic() - begun < 2.5  # by SIGINT, not by the kill that follows it
+    assert (status["state"], status["signal"], status["reason"]) == ("stopped", "SIGINT", "stopped at once on request")
 
 
 def test_graceful_stop(tmp_path: Path) -> None:
@@ -137,6 +168,83 @@ def test_a_killed_supervisor_leaves_no_ghost(tmp_path: Path) -> None:
     os.kill(status["pid"], signal.SIGKILL)
     wait_for(lambda: (follower.poll(), follower.view.state.state == "lost")[1], 5)
     assert next(iter(scan([tmp_path]))).state == "lost"
+
+
+def test_a_worker_without_a_supervisor_is_shown_as_it_is(tmp_path: Path) -> None:
+    body = "for n in range(1, 500):\n    step(n, 500)\n    time.sleep(0.05)\n"
+    run = launch_fake(tmp_path, body)
+    status = wait_for(lambda: (s := run.read_status()) and s["state"] == "running" and s)
+    os.kill(status["supervisor_pid"], signal.SIGKILL)
+    time.sleep(4)
+    row = next(iter(scan([tmp_path])))
+    assert row.state == "running" and row.step is not None and row.step > status["step"] + 20
+    assert row.last_loss is not None and abs(row.last_loss - 1 / row.step) < 1e-9
+    assert main(["stop", str(run.path), "--now"]) == 0
+    wait_for(lambda: process.started(status["pid"]) is None, 1)
+    row = next(iter(scan([tmp_path])))
+    assert (row.state, row.reason) == ("stopped", "stopped at once on request")
+
+
+def test_a_worker_without_a_supervisor_that_does_not_listen_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = launch_fake(tmp_path, "signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LIVE)
+    status = wait_for(lambda: (s := run.read_status()) and s["state"] == "running" and s)
+    os.kill(status["supervisor_pid"], signal.SIGKILL)
+    wait_for(lambda: process.started(status["supervisor_pid"]) is None)
+    assert main(["stop", str(run.path), "--now"]) == 0
+    said = capsys.readouterr()
+    assert "SIGINT was sent" in said.err and "SIGKILL was sent" in said.err and "supervisor was gone" in said.out
+    assert process.started(status["pid"]) is None
+
+
+def test_a_stop_needs_no_supervisor(tmp_path: Path) -> None:
+    body = (
+        'step(1)\nwait_for_stop()\nevents.write("state", state="stopped", reason="stopped on request")\nsys.exit(130)'
+    )
+    run = launch_fake(tmp_path, body)
+    status = wait_for(lambda: (s := run.read_status()) and s["state"] == "running" and s)
+    os.kill(status["supervisor_pid"], signal.SIGKILL)
+    assert main(["stop", str(run.path)]) == 0
+    assert next(iter(scan([tmp_path]))).state == "stopped"
+
+
+def test_an_answer_is_found_after_many_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = """
+step(1)
+for n in range(80):
+    events.write("control", request="checkpoint", outcome=f"old {n}")
+while True:
+    for verb in run.requests():
+        run.take(verb)
+        for n in range(60):
+            events.write("control", request="other", outcome="x")
+        events.write("control", request=verb, outcome="the answer")
+    time.sleep(0.01)
+"""
+    run = launch_fake(tmp_path, body)
+    wait_for(lambda: (run.read_status() or {}).get("state") == "running")
+    for verb in ("checkpoint", "evaluate"):
+        assert main([verb, str(run.path), "--timeout", "8"]) == 0 and "the answer" in capsys.readouterr().out
+    run.control.rmdir()
+    run.control.write_text("no directory")
+    for verb in ("checkpoint", "stop"):
+        assert main([verb, str(run.path)]) == 1 and "cannot take a request" in capsys.readouterr().err
+    run.control.unlink()
+    run.request("stop-now")
+    ended(run)
+
+
+def test_a_copy_of_a_living_run_is_not_running(tmp_path: Path) -> None:
+    run = launch_fake(tmp_path / "a", LIVE)
+    wait_for(lambda: (run.read_status() or {}).get("state") == "running")
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    rows = wait_for(lambda: (r := summarise(copy)) and r.state == "lost" and r, 6)
+    assert "copy" in rows.reason
+    original = summarise(run.path)
+    assert original is not None and original.state == "running"
+    run.request("stop-now")
+    ended(run)
 
 
 def test_the_last_word_of_a_worker_counts_when_its_supervisor_is_gone(tmp_path: Path) -> None:
