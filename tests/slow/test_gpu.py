@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import hardware, paths
+from engine import hardware, paths, process
 from engine.config import parse
 from engine.launchers import launch
 from engine.rundir import RunDir
@@ -130,3 +130,53 @@ def test_a_killed_run_leaves_nothing_on_the_card(tmp_path: Path, large_model: Pa
     assert ended(run)["state"] == "killed"
     wait_for(lambda: hardware.gpus()[0].memory_used < before + 2**28, 20)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+
+def test_runs_wait_for_the_card_and_for_other_programs_on_it(tmp_path: Path) -> None:
+    first = start(tmp_path / "first", max_steps=100_000)
+    wait_for(lambda: (first.read_status() or {}).get("state") == "running", 120)
+    second = start(tmp_path / "second", max_steps=5, eval_path="", eval_steps="")
+    status = second.read_status() or {}
+    assert (status["state"], status["queue_position"]) == ("queued", 1), status
+    assert (first.read_run() or {})["id"] in status["waits_for"] and "GPU 0" in status["waits_for"]
+    first.request("stop")
+    ended(first, 60)
+    code = "import torch, time; x = torch.zeros(1, device='cuda'); print('there', flush=True); time.sleep(600)"
+    assert ended(second, 120)["state"] == "completed"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline()
+            third = start(tmp_path / "third", max_steps=5, eval_path="", eval_steps="")
+            status = third.read_status() or {}
+            assert status["state"] == "queued" and "process" in status["waits_for"], status
+            beside = start(tmp_path / "beside", max_steps=5, eval_path="", eval_steps="", queue=False)
+            assert ended(beside, 120)["state"] == "completed"
+            assert (third.read_status() or {})["state"] == "queued"
+        finally:
+            other.kill()
+    assert ended(third, 120)["state"] == "completed"
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    from engine import resume
+    from engine.snapshot import RunFollower
+
+    options = {"max_steps": 60, "save_steps": 10, "eval_steps": 20}
+    control = start(tmp_path / "control", **options)
+    assert ended(control, 200)["state"] == "completed"
+    run = start(tmp_path / "run", **options)
+    wait_for(lambda: (run.read_status() or {}).get("step", 0) >= 25, 120)
+    assert process.signal_exactly(run.read_status() or {}, signal.SIGKILL, run.lock)
+    assert ended(run, 10)["state"] == "killed"
+    plan = resume.plan(run)
+    assert plan.ok and plan.step >= 20, plan.errors
+    resume.start(plan)
+    assert ended(run, 200)["state"] == "completed"
+    ours, theirs = (RunFollower(r.path).read_all().steps for r in (run, control))
+    assert list(ours.steps) == list(theirs.steps) == list(range(1, 61))
+    worst = max(abs(a - b) / b for a, b in zip(ours.column("loss"), theirs.column("loss"), strict=True))
+    same = (run.path / "adapter_model.safetensors").read_bytes() == (
+        control.path / "adapter_model.safetensors"
+    ).read_bytes()
+    print("largest relative difference of a loss after the resume:", worst, "adapter equal byte for byte:", same)
+    assert worst < 0.02
