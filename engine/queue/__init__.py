@@ -49,14 +49,14 @@ def revive() -> int:
     Cheap (one listing) while nothing is queued, and never in the way: the work is done by a detached process, and
     whatever goes wrong is quiet. Every command of tunedeck calls it.
     """
-    if not entry_names():
-        return 0
     try:
+        if not entry_names():
+            return 0
         from engine.queue.reviving import dead, start_reviver
 
         missing = len(dead())
         if missing:
             start_reviver()
-    except OSError:
+    except Exception:  # no command may fail because of other people's runs
         return 0
     return missing

@@ -71,6 +71,7 @@ def _wait(waiting: Waiting) -> Turn:
             turn = waiting.look()
             if turn is None:
                 waiting.report()
+                turn = waiting.unrecorded()
             next_look = time.monotonic() + (LOOK_SECONDS if waiting.position <= NEAR else FAR_LOOK_SECONDS)
         if turn is not None:
             return turn
@@ -215,6 +216,13 @@ class Waiting:
         else:
             return
         self._reported, self._beat = said, time.monotonic()
+
+    def unrecorded(self) -> Turn | None:
+        """The end of a run whose wait cannot be written down: whoever launched it is told that it did not start."""
+        if self.guard.recorded:
+            return None
+        entries.remove(self.id)
+        return Turn(ending=Ending(states.FAILED, "failed to start: the run's record cannot be written"))
 
     def wake_neighbours(self) -> None:
         """Revive what waits without a supervisor, and note whose place stays without one."""

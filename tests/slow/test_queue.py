@@ -318,3 +318,79 @@ def test_odd_bytes_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     os.close(hold)
     queues.revive()
     assert ended(run)["state"] == "completed"
+
+
+FAKE_NVML = """
+# Stands in for NVIDIA's library where there is no card: cards and their processes as a file says.
+import json, os
+class NVMLError(Exception): pass
+nvmlMemory_v2, NVML_TEMPERATURE_GPU = 2, 0
+class Of:
+    def __init__(self, **values): self.__dict__.update(values)
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def _cards(): return json.load(open(os.environ["FAKE_CARDS"]))
+def nvmlDeviceGetCount(): return len(_cards())
+def nvmlDeviceGetHandleByIndex(index): return _cards()[index]
+def nvmlDeviceGetName(card): return "H100"
+def nvmlDeviceGetUUID(card): return card["uuid"]
+def nvmlDeviceGetMemoryInfo(card, version=None): return Of(used=card["used"] << 30, total=80 << 30)
+def nvmlDeviceGetUtilizationRates(card): return Of(gpu=0)
+def nvmlDeviceGetPowerUsage(card): return 100000
+def nvmlDeviceGetTemperature(card, kind): return 40
+def nvmlDeviceGetCudaComputeCapability(card): return (9, 0)
+def nvmlDeviceGetComputeRunningProcesses(card): return [Of(pid=pid) for pid in card["pids"]]
+def nvmlSystemGetDriverVersion(): return "580"
+"""
+
+
+def test_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every supervisor asks a stand-in for NVIDIA's library: two cards, of which somebody uses one."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "pynvml.py").write_text(FAKE_NVML)
+    cards = tmp_path / "cards.json"
+
+    def machine(**pids: list[int]) -> None:
+        found = [{"uuid": f"GPU-{n}", "used": 10 * n, "pids": pids.get(f"on{n}", [])} for n in range(2)]
+        cards.with_suffix(".new").write_text(json.dumps(found))
+        os.replace(cards.with_suffix(".new"), cards)
+
+    monkeypatch.setenv("FAKE_CARDS", str(cards))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine(on1=[os.getpid()])
+    user = slots.user_name(os.getuid())
+    gate, seen = tmp_path / "go", tmp_path / "seen"
+    middle = f"open({str(seen)!r}, 'a').write(run.path.name + os.environ['CUDA_VISIBLE_DEVICES'] + ' ')\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)"
+    body = worker(tmp_path, middle)
+    auto = launch(tmp_path / "outa", body)
+    fixed = launch(tmp_path / "outb", body, gpus=[1])
+    other = launch(tmp_path / "outc", body)
+    last = launch(tmp_path / "outd", body, gpus=[0])
+    wait_for(lambda: len(starts(tmp_path)) == 1)
+    waits = [(run.read_status() or {}).get("waits_for") for run in (auto, fixed, other, last)]
+    first = f"GPU 0 is used by run {run_id(auto)} of {user}"
+    crowd = f"GPU 1 is used by 1 process of {user}"
+    assert waits == [None, crowd, f"1 run is before it; {first}; {crowd}", f"2 runs are before it; {first}"]
+    assert [q["gpus"] for q in tunedeck("queue")["waiting"]] == [["GPU 1"], ["GPU 0", "GPU 1"], ["GPU 0"]]
+    beside = launch(tmp_path / "oute", body, gpus=[1], queue=False)  # it takes the lock though somebody computes there
+    wait_for(lambda: len(starts(tmp_path)) == 2)
+    assert (beside.read_status() or {})["slots"] == ["gpu-GPU-1"]
+    assert {s["label"]: s["run"] for s in tunedeck("queue")["slots"]} == {
+        "GPU 0": run_id(auto),
+        "GPU 1": run_id(beside),
+    }
+    machine()
+    gate.touch()
+    for run in (auto, fixed, other, last, beside):
+        assert ended(run, 30)["state"] == "completed"
+    got = {word[:-1]: word[-1] for word in seen.read_text().split()}
+    assert {name: got[name] for name in ("outa", "outb", "outd", "oute")} == {
+        "outa": "0",
+        "outb": "1",
+        "outd": "0",
+        "oute": "1",
+    }
+    assert got["outc"] in "01" and starts(tmp_path)[:2] == [run_id(auto), run_id(beside)]
