@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import os
@@ -10,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import hardware
+from engine import detach, hardware
 from engine.config import RunConfig
 from engine.data import DataReport, check_file
 from engine.errors import Problem, RunInUseError
@@ -93,10 +94,18 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Prefl
     result.warnings += model_warnings
     _check_data(config, result)
     result.errors += (_check_output(config) if new_output else []) + _check_environment(config)
+    result.warnings += _logout_risk(int(time.monotonic() // 60))
     if result.train and result.train.rows and not result.train.error_count:
         rows = result.train.rows - (0 if config.assistant_only_loss is False else result.train.unanswered)
         result.plan = plan(config, rows, result.eval.rows if result.eval else 0, gpus)
     return result
+
+
+@functools.lru_cache(maxsize=1)
+def _logout_risk(minute: int) -> list[Problem]:
+    """Asked at most once a minute: it starts other programs, and a form checks at every key."""
+    found = detach.risk()
+    return [] if found is None else [found]
 
 
 def is_local_model(name: str) -> bool:

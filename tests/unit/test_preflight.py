@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import preflight
 from engine.config import parse
 from engine.preflight import check, plan, propose_output_dir
 from tests.support import ROW, fake_model, make_run, write_rows
@@ -187,3 +188,21 @@ def test_proposed_directory_is_free(tmp_path: Path) -> None:
     assert first.name.endswith("-Qwen2.5-7B-1")
     first.mkdir()
     assert propose_output_dir("Qwen/Qwen2.5 7B", tmp_path).name.endswith("-Qwen2.5-7B-2")
+
+
+def test_a_logout_that_kills_runs_is_said_at_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs that ask logind are replaced by ones that answer as they do where user processes are killed."""
+    for name, answer in (
+        ("busctl", 'case "$*" in *KillUserProcesses*) echo "b true";; *) echo "as 0";; esac'),
+        ("loginctl", "echo no"),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    preflight._logout_risk.cache_clear()
+    config = parse({"train_path": str(write_rows(tmp_path / "t.jsonl")), "output_dir": str(tmp_path / "out"),
+                    "base_model": str(fake_model(tmp_path / "model"))})  # fmt: skip
+    result = preflight.check(config)
+    preflight._logout_risk.cache_clear()
+    assert result.ok and ["logout-kills"] == [w.kind for w in result.warnings]
+    assert "loginctl enable-linger" in str(result.warnings[0])
