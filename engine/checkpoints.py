@@ -113,9 +113,7 @@ def verify(checkpoint: Checkpoint) -> str:
                 return f"{name} is damaged: its contents are not those that were written"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror or error}"
-    extra = [
-        e.name for e in os.scandir(checkpoint.path) if e.name.endswith(_LOADED) and e.name not in manifest["files"]
-    ]
+    extra = [n for n in os.listdir(checkpoint.path) if n.endswith(_LOADED) and n not in manifest["files"]]
     return f"{extra[0]} does not belong to it" if extra else ""
 
 

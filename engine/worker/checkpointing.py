@@ -198,15 +198,22 @@ class Keeper:
         return disk.Room(checkpoint, len(sizes) + 2), disk.Room(sum(map(_on_disk, final)) + 16 * _BLOCK, len(final) + 2)
 
     def guarded(
-        self, name: str, needed: disk.Room, write: Callable[[], None], *, spare: disk.Room | None = None
+        self,
+        name: str,
+        needed: disk.Room,
+        write: Callable[[], None],
+        *,
+        spare: disk.Room | None = None,
+        again: bool = True,
     ) -> None:
         """Check that ``name`` fits, then ``write()`` it; on a full disk make room within the limit and try once more.
 
-        ``spare`` is wanted beside it, but not worth losing the save for. Raises :class:`CannotTrain` in words.
+        ``spare`` is wanted beside it, but not worth losing the save for. ``again`` is false where other processes take
+        part in writing and would not know of a second try. Raises :class:`CannotTrain` in words.
         """
         what = "the final adapter" if name == FINAL else name
         coming = 0 if name == FINAL else 1
-        for last in (False, True):
+        for last in (False, True) if again else (True,):
             try:
                 self._check(needed, spare, what, coming)
                 return write()

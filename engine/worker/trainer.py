@@ -30,10 +30,10 @@ class RunTrainer(SFTTrainer):
 
     def save_final(self) -> None:
         """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""
-        if not self.args.should_save or self.args.world_size > 1:
+        if not self.args.should_save:
             return self._write_final()
         _, needed = self.keeper.need(self._estimate)
-        self.keeper.guarded(FINAL, needed, self._write_final)
+        self.keeper.guarded(FINAL, needed, self._write_final, again=self.args.world_size <= 1)
         self.keeper.close()
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
@@ -42,10 +42,11 @@ class RunTrainer(SFTTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         name = f"checkpoint-{self.state.global_step}"
         self._tell_best()
-        if not self.args.should_save or self.args.world_size > 1:
+        if not self.args.should_save:
             return self._write_checkpoint(model, trial, name)
         needed, spare = self.keeper.need(self._estimate)
-        self.keeper.guarded(name, needed, lambda: self._write_checkpoint(model, trial, name), spare=spare)
+        alone = self.args.world_size <= 1
+        self.keeper.guarded(name, needed, lambda: self._write_checkpoint(model, trial, name), spare=spare, again=alone)
 
     def _write_checkpoint(self, model: Any, trial: Any, name: str) -> None:
         writes, best_before = self.args.should_save, self.state.best_model_checkpoint

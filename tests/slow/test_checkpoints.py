@@ -296,3 +296,21 @@ def test_killed_while_the_final_adapter_is_put_in_place(tmp_path: Path) -> None:
     newest = newest_valid(run.path)
     assert newest is not None and newest.step == 6 and verify(newest) == ""
     assert (run.path / "adapter_config.json").is_file() and not (run.path / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize("flushed", [1, 8, 13])
+def test_killed_while_a_checkpoint_is_written_and_resumed(tmp_path: Path, flushed: int) -> None:
+    kill = (
+        f"exec('import signal\\nfsync, left = os.fsync, [{flushed}]\\ndef f(fd):\\n fsync(fd)\\n left[0] -= 1\\n"
+        " if not left[0]: os.kill(os.getpid(), signal.SIGKILL)\\nos.fsync = f', globals())"
+    )
+    body = f"if name == 'checkpoint-4' and os.environ['TUNEDECK_ATTEMPT'] == '1': {kill}"
+    run, status = train(tmp_path / "disk/out", body)
+    assert status["state"] == "killed" and status["resumable"], status
+    assert [c.step for c in checkpoints(run.path)] == [2] and (run.meta / "partial/checkpoint-4").is_dir()
+    resumed = subprocess.run([sys.executable, "-m", "tui", "resume", str(run.path)], capture_output=True, text=True,
+                             check=False, stdin=subprocess.DEVNULL, timeout=200)  # fmt: skip
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert [(c.step, c.attempt) for c in checkpoints(run.path)] == [(2, 1), (4, 2), (6, 2)]
+    good_and_nothing_half(run, 6)
+    assert not (run.meta / "partial").exists()
