@@ -75,7 +75,7 @@ def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> tuple[
         from engine.worker.failure import explain
 
         if training is not None:
-            training.callback.answer_rest("not done: training failed")
+            training.callback.answer_rest("refused: training failed")
         reason = explain(error, training.callback.step if training is not None else 0, config)
         return EXIT_FAILED, states.FAILED, reason
     return 0 if state == states.COMPLETED else EXIT_STOPPED, state, reason

@@ -319,7 +319,7 @@ class RunCallback(TrainerCallback):
             self._asked |= self._requests.take_while_evaluating(outcome)
             if cut and self._asked:
                 self._stop_after_evaluation(state, control)
-                self._requests.answer(EVALUATE, outcome="given up: a stop was asked for")
+                self._requests.answer(EVALUATE, outcome="refused: a stop was asked for")
                 self._back_to_training(state, control)
                 raise EvaluationCut
 

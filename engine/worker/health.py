@@ -51,6 +51,8 @@ class Health:
 
     def end(self) -> list[Finding]:
         """What is left to be said when training ends: the count of a streak that lasted until then."""
+        if self._not_finite.count <= 1:  # said already
+            return []
         finding = self._not_finite.over("until training ended")
         return [finding] if finding is not None else []
 

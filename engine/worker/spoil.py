@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ def largest_gradient(optimizer: Any) -> float:
 
 def drop_gradients(trainer: Any, optimizer: Any) -> None:
     """Take the gradients away, so that the optimizer's step changes neither weights nor its own state."""
-    if gradient_scaler(trainer) is not None and not trainer.args.max_grad_norm > 0:
-        return  # not unscaled yet: the scaler would fail without gradients, and skips such a step anyway
+    if gradient_scaler(trainer) is not None:
+        with contextlib.suppress(RuntimeError):  # done already, in most cases
+            # Without this the scaler would look for gradients at its step, and fail.
+            trainer.accelerator.unscale_gradients()
     for parameter in _parameters(optimizer):
         parameter.grad = None
 

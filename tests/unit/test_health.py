@@ -49,6 +49,8 @@ def test_a_streak_that_lasts_until_the_end_is_summed_up_there() -> None:
     health = Health()
     run_through(health, [(NAN, NAN)] * 5)
     (last,) = health.end()
+    once = Health()
+    assert len(run_through(once, [(NAN, NAN)])) == 1 and once.end() == []
     assert last.count == 5 and "until training ended" in last.text and health.end() == []
 
 
