@@ -76,7 +76,10 @@ class Orphan:
         """Call it while waiting: SIGINT to the worker, and SIGKILL after a while; to that very process and no other."""
         view = self.follower.view
         status: dict[str, Any] = view.status
-        if not view.state.live or not view.state.here or view.state.state == states.QUEUED or states.is_guarded(status):
+        if not view.state.live or not view.state.here or view.state.state == states.QUEUED:
+            return
+        # A script of somebody's own has no supervisor and takes every request itself.
+        if status.get("supervisor_pid") is None or states.is_guarded(status):
             return
         if not self.sent or time.monotonic() - self.told > STOP_NOW_GRACE:
             number = signal.SIGKILL if self.sent else signal.SIGINT

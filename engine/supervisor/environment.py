@@ -44,14 +44,3 @@ def _engine_only_path() -> Path:
     except FileExistsError:
         pass
     return folder
-
-
-def oom_kills() -> int:
-    """How many processes of this control group the kernel's memory killer has ended; 0 where that cannot be known."""
-    try:
-        group = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().split("::", 1)[1].lstrip("/")
-        text = (Path("/sys/fs/cgroup") / group / "memory.events").read_text(encoding="ascii")
-        counts = dict(line.split() for line in text.splitlines())
-        return int(counts.get("oom_kill", 0))
-    except (OSError, IndexError, ValueError):
-        return 0

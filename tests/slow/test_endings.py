@@ -236,6 +236,31 @@ def test_another_host_is_never_called_lost_and_a_restart_is_named(tmp_path: Path
     assert row.resumable
 
 
+def test_a_script_of_ones_own_is_asked_but_not_signalled(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "own", state="running")  # names this very process, which holds the lock
+    write_json(run.status_json, {**(run.read_status() or {}), "supervisor_pid": None})
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        assert control.run("stop", [str(run.path), "--now", "--timeout", "0.5"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not received and run.requests() == ["stop-now"]
+
+
+def test_a_stall_shows_within_ten_seconds_of_its_threshold(tmp_path: Path) -> None:
+    run = launch_fake(tmp_path, "for n in range(1, 4):\n    step(n)\ntime.sleep(90)\n")
+    running(run)
+    last = RunFollower(run.path).read_all().last_event
+    assert last is not None
+    shown = wait_for(lambda: (run.read_status() or {}).get("stalled") and time.time(), 45, every=0.2)
+    assert states.STALL_SECONDS < shown - last < states.STALL_SECONDS + 10
+    row = summarise(run.path)
+    assert row is not None and row.stalled and row.state == "running"
+    run.request("stop-now")
+    assert not ended(run)["stalled"]
+
+
 # -- notices at the end ------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +303,16 @@ def test_on_end_may_ignore_its_input_and_is_ended_in_time(tmp_path: Path, monkey
     text = farewell.run_command(f"sleep 300 & echo $! > {mark}; wait", Stand())  # type: ignore[arg-type]
     assert "took longer" in text
     wait_for(lambda: process.started(int(mark.read_text())) is None, 2)
+
+
+@pytest.mark.parametrize("notify", ["bell", None])
+def test_the_follower_rings_where_it_is_watched(tmp_path: Path, notify: str | None) -> None:
+    run = launch_fake(tmp_path, "step(1, 1)\ntime.sleep(1.5)\nsys.exit(1)", **({"notify": notify} if notify else {}))
+    code = "import sys; from engine.cli.train import follow; from engine.snapshot import RunFollower; follow(RunFollower(sys.argv[1]))"
+    child = pexpect.spawn(sys.executable, ["-c", code, str(run.path)], cwd=str(ROOT), encoding="utf-8", timeout=15)
+    child.expect(pexpect.EOF)
+    assert ("\a" in child.before) == (notify == "bell") and "failed" in child.before
+    ended(run)
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")

@@ -17,6 +17,7 @@ from engine.errors import InputError
 from engine.history import find_run, scan, summarise
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
+from engine.supervisor import record
 from tests.support import ended, launch_fake, read_events, wait_for
 
 STEPS = "for n in range(1, 4): step(n, 3)\n"
@@ -175,9 +176,8 @@ def test_a_worker_without_a_supervisor_is_shown_as_it_is(tmp_path: Path) -> None
     run = launch_fake(tmp_path, body)
     status = wait_for(lambda: (s := run.read_status()) and s["state"] == "running" and s)
     os.kill(status["supervisor_pid"], signal.SIGKILL)
-    time.sleep(4)
-    row = next(iter(scan([tmp_path])))
-    assert row.state == "running" and row.step is not None and row.step > status["step"] + 20
+    row = wait_for(lambda: (r := next(iter(scan([tmp_path])))) and (r.step or 0) > status["step"] + 20 and r)
+    assert row.state == "running"
     assert row.last_loss is not None and abs(row.last_loss - 1 / row.step) < 1e-9
     assert main(["stop", str(run.path), "--now"]) == 0
     wait_for(lambda: process.started(status["pid"]) is None, 1)
@@ -215,7 +215,7 @@ step(1)
 for n in range(80):
     events.write("control", request="checkpoint", outcome=f"old {n}")
 while True:
-    for verb in run.requests():
+    for verb in set(run.requests()) - {"stop", "stop-now"}:
         run.take(verb)
         for n in range(60):
             events.write("control", request="other", outcome="x")
@@ -298,6 +298,18 @@ def test_allocator_and_threads_are_set_before_the_worker_starts(tmp_path: Path) 
     ended(run)
     log = run.train_log.read_text()
     assert "expandable_segments:True" in log and "PASSIVE" in log and "['-P', '-m', 'engine.worker']" in log
+
+
+def test_attempts_are_counted_by_the_record_and_their_time_adds_up() -> None:
+    ran = {"attempts": 2, "state": "killed", "started": 1_000.0, "ended": 1_060.0, "seconds_before": 40.0}
+    assert record.attempt_number({"attempts": [{}, {}, {}]}, ran) == 3 and record.attempt_number({}, {}) == 1
+    assert record.attempt_number({}, ran) == 3 and record.attempt_number({}, {**ran, "state": "queued"}) == 2
+    assert record.seconds_before(ran, 3) == 100.0 and record.seconds_before(ran, 2) == 40.0
+    unended = {**ran, "ended": None, "heartbeat": 1_030.0}  # its supervisor was killed: its last sign of life counts
+    assert record.seconds_before(unended, 3) == 70.0 and record.seconds_before({}, 1) == 0
+    for odd in ("x", None, -5, True, float("inf"), [], 1e300):
+        assert record.seconds_before({**ran, "started": odd}, 3) == 40.0
+        assert record.seconds_before({**ran, "seconds_before": odd}, 3) == 60.0
 
 
 def test_supervisor_and_launcher_stay_light() -> None:
