@@ -174,7 +174,7 @@ def _sigkill(case: Case) -> None:
 
 
 def _segfault(case: Case) -> None:
-    extra = f"def barrier():\n{SEGFAULT}" if case.real else ""
+    extra = f"def barrier(at):\n{SEGFAULT}" if case.real else ""
     case.launch(f"step(1)\ntime.sleep(0.4)\nif 1:\n{SEGFAULT}", at=4, extra=extra)
     case.await_worker_end()
     case.expect("killed", "SIGSEGV")
@@ -182,14 +182,14 @@ def _segfault(case: Case) -> None:
 
 def _own_exception(case: Case) -> None:
     body = 'step(1)\nevents.write("state", state="failed", reason="out of GPU memory at step 2")\nsys.exit(1)'
-    extra = 'def barrier():\n    raise RuntimeError("a fault of the suite")\n'
+    extra = 'def barrier(at):\n    raise RuntimeError("a fault of the suite")\n'
     case.launch(body, at=4, extra=extra, until="starting")
     case.await_worker_end()
     case.expect("failed", "^a fault of the suite.*step 5" if case.real else "^out of GPU memory at step 2$")
 
 
 def _before_first_step(case: Case) -> None:
-    extra = 'def barrier():\n    raise RuntimeError("a fault of the suite")\n'
+    extra = 'def barrier(at):\n    raise RuntimeError("a fault of the suite")\n'
     case.launch('print("KeyError: 7")\nsys.exit(3)', at=0, extra=extra, until="starting")
     case.await_worker_end()
     case.expect("failed", "^failed to start: .*" + ("a fault of the suite" if case.real else "KeyError: 7"))
@@ -199,7 +199,7 @@ def _memory_killer(case: Case) -> None:
     take = "held = []\nwhile len(held) < {count}:\n    held.append(bytearray(b'x' * (1 << 24)))\n"
     limit = (3 << 30) if case.real else (160 << 20)
     code = take.format(count=400 if case.real else 40)
-    extra = "def barrier():\n" + "".join(f"    {line}\n" for line in code.splitlines()) if case.real else ""
+    extra = "def barrier(at):\n" + "".join(f"    {line}\n" for line in code.splitlines()) if case.real else ""
     with memory.limited(limit):
         case.launch("step(1)\ntime.sleep(0.5)\n" + code, at=4, extra=extra, until="running")
         case.await_worker_end()
@@ -212,9 +212,9 @@ def _disk_full(case: Case) -> None:
         out = disk / "out"
         if case.real:
             case.launch("", at=4, output_dir=out)
-            realrun.reached(case.folder, case.run)
+            realrun.reached(case.folder, case.run, 4)
             home.fill(disk)
-            realrun.go(case.folder)
+            realrun.go(case.folder, 4)
         else:
             body = ('step(1)\ntime.sleep(0.4)\ntry:\n    with open(str(run.path / "weights"), "wb") as file:\n'
                     '        while True: file.write(b"x" * 4096)\nexcept OSError as error:\n'

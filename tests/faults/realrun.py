@@ -168,26 +168,25 @@ BARRIER = """#!{python}
 import os, runpy, sys, time
 sys.path.insert(0, {root!r})
 CTL, AT = {ctl!r}, {at!r}
-def barrier():
-    open(os.path.join(CTL, "reached"), "w").close()
-    while not os.path.exists(os.path.join(CTL, "go")):
+def barrier(at):
+    os.mkdir(os.path.join(CTL, "reached-" + at))  # takes no file descriptor
+    while not os.path.exists(os.path.join(CTL, "go-" + at)):
         time.sleep(0.005)
 {extra}
 if AT == "final":
     import engine.worker.train as train
     before = train.Training.save
     def save(self, *words, **names):
-        barrier()
+        barrier(AT)
         return before(self, *words, **names)
     train.Training.save = save
 else:
     import transformers
     before = transformers.Trainer.training_step
-    passed = []
+    places = AT.split()
     def training_step(self, *words, **names):
-        if not passed and self.state.global_step >= int(AT):
-            passed.append(1)
-            barrier()
+        while places and self.state.global_step >= int(places[0]):
+            barrier(places.pop(0))
         return before(self, *words, **names)
     transformers.Trainer.training_step = training_step
 sys.argv = ["engine.worker", sys.argv[-1]]
@@ -196,7 +195,8 @@ runpy.run_module("engine.worker", run_name="__main__", alter_sys=True)
 
 
 def barrier_python(folder: Path, at: int | str, extra: str = "") -> str:
-    """An interpreter for ``worker_python``: waits before step ``at + 1``, or before the final save (``"final"``).
+    """An interpreter for ``worker_python``: waits before step ``at + 1`` (``"0 2"``: twice), or before the final save
+    (``"final"``).
 
     ``extra`` is code that may redefine ``barrier``. See :func:`reached` and :func:`go`.
     """
@@ -208,14 +208,14 @@ def barrier_python(folder: Path, at: int | str, extra: str = "") -> str:
     return str(path)
 
 
-def reached(folder: Path, run: RunDir, seconds: float = 60) -> None:
+def reached(folder: Path, run: RunDir, at: int | str, seconds: float = 60) -> None:
     """Wait until the worker stands at its barrier."""
     try:
-        home.Until(seconds)(lambda: (folder / "ctl" / "reached").exists(), "the worker at its barrier")
+        home.Until(seconds)(lambda: (folder / "ctl" / f"reached-{at}").exists(), f"the worker at its barrier {at}")
     except AssertionError as error:
         raise AssertionError(f"{error}; {run.read_status()}; {last_words(run)}") from None
 
 
-def go(folder: Path) -> None:
+def go(folder: Path, at: int | str) -> None:
     """Let it go on."""
-    (folder / "ctl" / "go").touch()
+    (folder / "ctl" / f"go-{at}").touch()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from engine import checkpoints
@@ -74,9 +76,10 @@ def trial(trial: Trial, folder: Path) -> None:
     follower = RunFollower(run.path)
     pid = home.Until(20, 0.005)(lambda: realrun.worker_pid(run), "the worker's start")
     assert isinstance(pid, int)
-    _wait_for(point, run, watch)
-    killed = time.monotonic()
-    _kill(pid)
+    with _at_once():
+        _wait_for(point, run, watch)
+        killed = time.monotonic()
+        _kill(pid)
     seen = _await_killed(follower, killed)
     watch.close()
     trial.saw(seen)
@@ -95,6 +98,20 @@ def trial(trial: Trial, folder: Path) -> None:
         f"{trial.outcome}: resumable is {state.resumable}, valid checkpoints {offered}"
     )
     _resume(trial, run, last)
+
+
+@contextlib.contextmanager
+def _at_once() -> Iterator[None]:
+    """Run before everybody else where that is allowed: a checkpoint's file takes about a millisecond."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _kill(pid: int) -> None:
