@@ -234,6 +234,16 @@ def test_a_full_disk_is_seen_before_a_checkpoint_is_begun(tmp_path: Path) -> Non
         good_and_nothing_half(run, 4)
 
 
+def test_a_disk_that_others_fill_to_the_last_byte_between_saves(tmp_path: Path) -> None:
+    # Not even an event could be written then: the reserve that the run holds is for its last words.
+    with small_disk(tmp_path / "disk", "size=16m") as disk:
+        later = f"setattr(checkpointing.Keeper, 'rotate', lambda self: fill({str(disk)!r}, 0))"
+        run, status = train(disk / "out", f"if name == 'checkpoint-2': {later}")
+        assert status["state"] == "failed", status
+        assert status["reason"].startswith("disk full: checkpoint-4 needs") and "0 bytes are free" in status["reason"]
+        good_and_nothing_half(run, 2)
+
+
 def test_within_its_limit_a_run_makes_room_for_itself(tmp_path: Path) -> None:
     # From checkpoint-4 on there is room for it and the final adapter only, not for a third checkpoint.
     with small_disk(tmp_path / "disk", "size=16m") as disk:
