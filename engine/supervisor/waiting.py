@@ -164,6 +164,8 @@ class Waiting:
         if self.place is None:
             entries.remove(self.id)
             return self._begin({})
+        if self.placed and not self.guard.run.meta.is_dir():
+            return Turn(left=True)  # moved or deleted: whoever revives the queue finds it, or drops its place
         if self.placed and not self._given():
             return None
         try:

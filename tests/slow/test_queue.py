@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -318,6 +319,24 @@ def test_odd_bytes_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     os.close(hold)
     queues.revive()
     assert ended(run)["state"] == "completed"
+
+
+def test_a_run_that_is_moved_or_deleted_while_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEDECK_SLOTS", "1")
+    hold = slots.take(slots.directory()[0], "cpu-1", "somebody")
+    assert hold is not None
+    moved, deleted, third = (launch(tmp_path / f"out{n}", worker(tmp_path, "")) for n in range(3))
+    ids = [run_id(run) for run in (moved, deleted, third)]
+    os.rename(moved.path, tmp_path / "out-elsewhere")
+    shutil.rmtree(deleted.path)
+    moved = RunDir(tmp_path / "out-elsewhere")
+    expected = [(ids[0], str(moved.path)), (ids[2], str(third.path))]
+    wait_for(lambda: [(e.id, e.path) for e in entries.read_all()] == expected, 20)  # the third one wakes its neighbours
+    assert not deleted.path.exists()
+    assert [q["path"] for q in tunedeck("queue")["waiting"]] == [str(moved.path), str(third.path)]
+    os.close(hold)
+    assert [ended(run)["state"] for run in (moved, third)] == ["completed"] * 2
+    assert starts(tmp_path) == [ids[0], ids[2]]
 
 
 FAKE_NVML = """
