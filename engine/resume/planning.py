@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoints import Checkpoint, checkpoints, verify
+from engine.checkpoints import PARTIAL, Checkpoint, checkpoints, leftovers, recover, verify
 from engine.config import flags, parse, settings
-from engine.errors import InputError
+from engine.errors import InputError, TunedeckError
 from engine.launchers.local import with_absolute_paths
 from engine.preflight import check
 from engine.resume.differences import check_length, compare, refuse_fixed
@@ -44,6 +44,7 @@ def plan(
             problem("run-in-use", f"is still {view.state.state}{where}", "Stop it first, or watch it", run)
         )
         return result
+    _recover(run)
     _choose(result, view, checkpoint)
     _settings(result, record["config"], overrides, output_dir)
     if result.config is not None:
@@ -51,6 +52,22 @@ def plan(
         compare(result, record)
         check_length(result, view)
     return result
+
+
+def _recover(run: RunDir) -> None:
+    """A checkpoint that was complete when everything was killed, but not yet in its place, is put there."""
+    if not any(leftovers(run.meta / PARTIAL)):
+        return
+    try:
+        lock = run.acquire_lock()
+    except (TunedeckError, OSError):
+        return
+    try:
+        recover(run)
+    except OSError:
+        pass  # an older one is used
+    finally:
+        run.release_lock(lock)
 
 
 def _choose(result: ResumePlan, view: RunView, step: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import Any
 
@@ -52,7 +51,7 @@ def _again(plan: ResumePlan, command: str, attempt: dict[str, Any]) -> RunDir:
             run.take(verb)  # what was asked of an earlier attempt is not meant for this one
         write_json(run.run_json, record, run.file_mode(config.share))
     except OSError as error:
-        os.close(lock)
+        run.release_lock(lock)
         raise InputError(
             problem("bad-output", f"cannot be written: {error.strerror}", "Free some space", run)
         ) from None

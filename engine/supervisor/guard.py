@@ -14,7 +14,7 @@ from typing import Any
 
 from engine import hardware, process
 from engine import status as states
-from engine.checkpoints import newest_valid
+from engine.checkpoints import newest_valid, recover
 from engine.events import EventWriter
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
@@ -197,6 +197,7 @@ class Guard:
         self.status.update(ended=time.time(), exit_code=ending.exit_code, signal=ending.signal)
         self.status.update(queue_position=None, waits_for=None, stalled=False)
         try:
+            recover(self.run)
             self.status["resumable"] = newest_valid(self.run.path) is not None
             for verb in self.run.requests():
                 if self.run.take(verb):

@@ -87,6 +87,16 @@ def test_the_newest_complete_one(run: RunDir) -> None:
     assert resume.plan(run, checkpoint=10).step == 10
 
 
+def test_one_that_was_complete_but_not_yet_in_its_place(run: RunDir) -> None:
+    made = checkpoint(run, 40)
+    (run.meta / "partial").mkdir()
+    made.rename(run.meta / "partial" / "checkpoint-40")
+    assert resume.plan(run).step == 40 and made.is_dir()
+    made.rename(run.meta / "partial" / "checkpoint-40")
+    (run.meta / "partial" / "checkpoint-40" / "scheduler.pt").unlink()
+    assert resume.plan(run).step == 30 and not made.exists()
+
+
 def test_spoilt_weights_come_last(run: RunDir) -> None:
     checkpoint(run, 40, finite=False)
     assert resume.plan(run).step == 30
