@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.faults import app_loss, disk, endings, forged, queued, stream, worker_kill
+from tests.faults import app_loss, disk, endings, forged, launch_loss, queued, stream, worker_kill
 from tests.faults.trial import Fault, each
 
 FAULTS: dict[str, Fault] = {
     fault.name: fault
     for fault in (
         Fault("app-loss", 200, each("app-loss", app_loss.trial), limit=120, training=True),
+        Fault("launch-loss", 100, each("launch-loss", launch_loss.trial), limit=90),
         Fault("worker-kill", 200, each("worker-kill", worker_kill.trial), limit=150, training=True),
         Fault("endings", 12 * 20, each("endings", endings.trial), limit=120, training=True),
         Fault("stall", 20, each("stall", endings.stall_trial), limit=120),

@@ -33,6 +33,10 @@ def test_killed_workers(tmp_path: Path) -> None:
     check("worker-kill", [15, 4, 29, 73], tmp_path)
 
 
+def test_killed_launches(tmp_path: Path) -> None:
+    check("launch-loss", [1, 7, 13], tmp_path)
+
+
 def test_endings(tmp_path: Path) -> None:
     check("endings", [*range(12, 24), 10], tmp_path)
 
