@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,15 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-snapshots", action="store_true", help="store the screens as they look now")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is launched for several tests takes no slot of this machine either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNEDECK_SLOT_DIR", str(tmp_path_factory.mktemp("machine") / "slots"))
+        patch.setenv("TUNEDECK_SLOTS", "64")
+        yield
 
 
 @pytest.fixture(autouse=True)
