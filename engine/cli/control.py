@@ -23,7 +23,7 @@ STOP_NOW_GRACE = 3.0
 
 
 def run(verb: str, arguments: list[str]) -> int:
-    """Leave the request and wait for the answer; 0 once it is answered."""
+    """Leave the request and wait for the answer; 0 once it is done, 1 if it was refused or not answered."""
     parser = UsageParser(prog=f"tunedeck {verb}")
     parser.add_argument("run", metavar="RUN", help="a run's directory, or the beginning of its id")
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
@@ -48,7 +48,7 @@ def run(verb: str, arguments: list[str]) -> int:
         )
     else:
         print(clean(outcome or f"no answer yet; the run is {state.state}"))
-    return EXIT_DONE if outcome else EXIT_FAILED
+    return EXIT_DONE if outcome and not outcome.startswith(("refused", "too late")) else EXIT_FAILED
 
 
 def ask(run: RunDir, request: str) -> None:
