@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,20 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("TUNEDECK_SLOT_DIR", str(tmp_path_factory.mktemp("machine") / "slots"))
         patch.setenv("TUNEDECK_SLOTS", "64")
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_run_outlives_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that fails half way may leave a run behind, and runs outlive everything."""
+    yield
+    below = os.fsencode(tmp_path_factory.getbasetemp())
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().split(b"\0")
+            if words[-2].startswith(below) and (b"engine.worker" in words or b"engine.supervisor" in words):
+                os.kill(int(place.name), signal.SIGKILL)
+        except (OSError, IndexError):
+            continue
 
 
 @pytest.fixture(autouse=True)
