@@ -173,7 +173,9 @@ def test_the_command_line_repeats_the_run() -> None:
     assert parse(_parse_flags(words[2:])) == config
 
 
-@pytest.mark.parametrize("text", ["lora_r: !!bool foo", "lora_r: !!int x", "? {a: b}\n: c", "x: !!python/object:os.system y"])
+@pytest.mark.parametrize(
+    "text", ["lora_r: !!bool foo", "lora_r: !!int x", "? {a: b}\n: c", "x: !!python/object:os.system y"]
+)
 def test_odd_yaml_is_refused_in_words(text: str) -> None:
     with pytest.raises(InputError, match=r"run\.yaml"):
         yaml_file.loads(text, "run.yaml")

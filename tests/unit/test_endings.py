@@ -292,7 +292,11 @@ def test_worker_of_another_interpreter_finds_the_engine_and_nothing_else(tmp_pat
     assert "['engine']" in run.train_log.read_text()
 
 
-def test_allocator_and_threads_are_set_before_the_worker_starts(tmp_path: Path) -> None:
+def test_allocator_and_threads_are_set_before_the_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
     body = "print({k: os.environ.get(k) for k in ('PYTORCH_ALLOC_CONF', 'OMP_WAIT_POLICY')}, sys.argv[1:4], flush=True)"
     run = launch_fake(tmp_path, body)
     ended(run)
