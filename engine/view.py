@@ -140,6 +140,12 @@ class RunView:
         return _time(self.status.get("started")) or _time(self.run.get("created"))
 
     @property
+    def seconds_before(self) -> float:
+        """Seconds that earlier attempts worked."""
+        before = number(self.status.get("seconds_before"))
+        return before if before is not None and math.isfinite(before) and before > 0 else 0.0
+
+    @property
     def ended(self) -> float | None:
         """When the run ended, ``None`` while it lives."""
         return _time(self.status.get("ended"))
@@ -147,8 +153,7 @@ class RunView:
     @property
     def elapsed(self) -> float | None:
         """Seconds that the run has worked: earlier attempts, and this one from its start to its end or to now."""
-        before = number(self.status.get("seconds_before"))
-        before = before if before is not None and math.isfinite(before) and before > 0 else None
+        before = self.seconds_before or None
         if self.started is None or (self.state.state == states.QUEUED and not _time(self.status.get("started"))):
             return before
         end = self.ended or (time.time() if self.state.live else self.last_event)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
+from textual.events import Event, Key
 
 from tui import leaving, theme
 from tui.keys import bindings
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from engine.history import RunSummary
+
+
+REVIVE_SECONDS = 30.0
 
 
 def _commands() -> type[Provider]:
@@ -72,10 +76,28 @@ class TunedeckApp(App[None]):
         if not self.is_headless:
             leaving.install(self)
             self.app_resume_signal.subscribe(self, lambda _app: self.action_redraw())
+        self._revive()
+        self.set_interval(REVIVE_SECONDS, self._revive)
         if self._initial == "watch" and self._watch is not None:
             self.open_watch(self._watch)
         elif self._initial == "launch":
             self.open_launch(self._values, self._launch_title)
+
+    def _revive(self) -> None:
+        """Have queued runs go on whose supervisors are gone; quiet, and away from the screen."""
+
+        def work() -> None:
+            from engine import queue
+
+            queue.revive()
+
+        self.run_worker(work, name="revive", thread=True, group="revive", exit_on_error=False)
+
+    async def on_event(self, event: Event) -> None:
+        """Esc with q right behind it arrives as alt+q: it is taken for the Esc, and never leaves the app."""
+        if isinstance(event, Key) and event.key == "alt+q" and not event.is_forwarded:
+            event = Key("escape", None)
+        await super().on_event(event)
 
     def open_runs(self) -> None:
         """Back home, closing whatever is on top."""
@@ -93,6 +115,24 @@ class TunedeckApp(App[None]):
         from tui.screens.launch import LaunchScreen
 
         self.push_screen(LaunchScreen(values, title))
+
+    def open_resume(self, path: Path, name: str = "") -> None:
+        """Ask how the run in a directory shall go on; then watch it."""
+        from tui.screens.resume import ResumeScreen
+
+        def answered(started: Path | None) -> None:
+            if started is not None:
+                self._watch_again(started)
+
+        self.push_screen(ResumeScreen(path, name), answered)
+
+    def _watch_again(self, path: Path) -> None:
+        """Watch a run that was just started, on the screen that watches it already if there is one."""
+        if getattr(self.screen, "KEYS", "") == "watch" and getattr(self.screen, "path", None) == path.absolute():
+            self.screen.refresh_now()  # type: ignore[attr-defined]
+        else:
+            self.open_runs()
+            self.open_watch(path)
 
     def action_back(self) -> None:  # type: ignore[override]
         """Close the screen on top; at home there is nothing to go back to."""

@@ -179,6 +179,16 @@ def clock(when: float | None, now: float | None = None, *, long: bool = False) -
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+def queue_words(position: int | None, waits_for: str | None) -> str:
+    """Where a queued run stands and what holds it up, e.g. ``waits: 1 run is before it``."""
+    waits = waits_for or ""
+    if position == 1 and not waits:
+        return "is next"
+    if not waits:
+        return f"is number {position} in the queue" if position is not None else "waits in the queue"
+    return f"waits for {waits}" if waits.startswith("a ") else f"waits: {waits}"
+
+
 def model_name(name: str | None) -> str:
     """The last part of a model's name or path, where models differ most (not yet cleaned)."""
     return (name or "").rstrip("/").rsplit("/", 1)[-1] or glyphs().dash

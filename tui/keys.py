@@ -43,11 +43,16 @@ RUNS = (
     Key("runs.demo", "d", "demo", "sample run", "Set up the sample run: a tiny model, no GPU, no network"),
     Key("runs.clone", "c", "clone", "clone", "Set up a new run with the settings of the selected one"),
     Key("runs.stop", "s", "stop", "stop", "Ask the selected run to finish its step, save and end"),
+    Key("runs.resume", "r", "resume", "resume", "Go on with the selected run from one of its checkpoints"),
+    Key("runs.earlier", "left_square_bracket,ctrl+up", "move_queued(-1)", "earlier",
+        "Move a queued run forward in the queue (also ^↑)", display="["),
+    Key("runs.later", "right_square_bracket,ctrl+down", "move_queued(1)", "later",
+        "Move a queued run back in the queue (also ^↓)", display="]"),
     Key("runs.filter", "slash", "filter", "filter", "Show only runs with these words in name, model, state or id",
         display="/"),
     Key("runs.order", "o", "order", "order", "Order by start, name, state or loss"),
     Key("runs.root", "a", "add_root", "add folder", "Search one more folder for runs; it is remembered"),
-    Key("runs.rescan", "r", "rescan", "rescan", "Search all folders again now"),
+    Key("runs.rescan", "R", "rescan", "rescan", "Search all folders again now", show=False),
     Key("runs.copy", "y", "copy_path", "copy path", "Copy the run's path to the clipboard", show=False),
     Key("runs.quit", "q", "app.quit", "quit", "Leave tunedeck; runs go on"),
 )  # fmt: skip
@@ -100,6 +105,7 @@ WATCH: tuple[Key, ...] = (
     Key("watch.back", "escape", "back", "runs", "Back to the runs; this one goes on", display="esc"),
     Key("watch.stop", "s", "stop", "stop", "Ask the run to finish its step, save and end"),
     Key("watch.checkpoint", "k", "checkpoint", "checkpoint", "Ask for a checkpoint after this step"),
+    Key("watch.resume", "r", "resume", "resume", "Go on with this run from one of its checkpoints"),
     Key("watch.loss", "1", "chart(1)", "chart", "Choose the loss chart (2 learning rate, 3 speed, 4 memory)",
         display="1-4"),
     Key("watch.full", "f", "full", "full", "The chosen chart over the whole screen, and back"),
@@ -119,6 +125,15 @@ WATCH: tuple[Key, ...] = (
     Key("watch.log-end", "end", "follow_log", "log end", "Follow the end of the log again", show=False),
 )  # fmt: skip
 
+RESUME = (
+    Key("resume.start", "enter,f5,ctrl+r", "start", "resume", "Go on with the run", display="⏎", palette=False),
+    Key("resume.newer", "up", "choose(-1)", "newer", "The checkpoint above", display="↑", palette=False),
+    Key("resume.older", "down", "choose(1)", "older", "The checkpoint below", display="↓", palette=False),
+    Key("resume.new", "f6,ctrl+t", "switch", "as a new run", "Into the same run, or as a new run in a directory of its own",
+        display="F6", palette=False),
+    Key("resume.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),
+)  # fmt: skip
+
 CONFIRM = (
     Key("confirm.yes", "y", "yes", "yes", "Yes", show=False, palette=False),
     Key("confirm.no", "n,escape", "no", "no", "No, go back", show=False, display="esc", palette=False),
@@ -136,6 +151,7 @@ CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close",
 TABLES: dict[str, tuple[Key, ...]] = {
     "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "ask": ASK,
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
+    "resume": RESUME,
 }  # fmt: skip
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
 

@@ -53,6 +53,7 @@ class RunSummary:
     resumed_step: int | None = None
     queue_position: int | None = None
     waits_for: str | None = None
+    seconds_before: float = 0.0
 
     @property
     def live(self) -> bool:
@@ -105,6 +106,7 @@ def _summarise(rundir: RunDir, *, with_size: bool) -> RunSummary:
         resumed_step=view.resumed_step,
         queue_position=view.queue_position,
         waits_for=view.waits_for or None,
+        seconds_before=view.seconds_before,
     )
     _progress(summary, status, state)
     if state.state == states.LOST or not status:

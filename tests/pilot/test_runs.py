@@ -320,7 +320,7 @@ async def test_a_removed_run_leaves_the_list(folder: Path) -> None:
         await found(pilot)
         await pilot.press("end")
         shutil.rmtree(folder / "n0")
-        await pilot.press("r")
+        await pilot.press("R")
         await until(pilot, lambda: "n0-completed" not in names(app))
         assert selected(app) == "n1-failed"
 
@@ -534,3 +534,133 @@ async def test_header_and_bars_follow_the_width(folder: Path) -> None:
         await pilot.resize_terminal(40, 10)
         await pilot.pause()
         assert all(cell_len(line) == 40 for line in picture(app)) and "n5-running" in shown(app)
+
+
+# The queue, and the end of a run.
+
+
+def queued(folder: Path, count: int) -> list[RunDir]:
+    """Runs that wait, with their places in the queue; this process stands for their supervisors."""
+    from engine import queue
+    from engine.queue import entries
+
+    queue.folder().mkdir(parents=True, exist_ok=True)
+    runs = []
+    for number in range(1, count + 1):
+        name = f"q{number}"
+        run = make_run(folder / name, state="queued", steps=1, evals=0, run_id=name, created=time.time() - number)
+        waits = "1 run is before it; GPU 0 is used by run x of anna" if number > 1 else "GPU 0 is used by run x of anna"
+        status = {
+            **(run.read_status() or {}),
+            "id": name,
+            "started": None,
+            "queue_position": number,
+            "waits_for": waits,
+        }
+        write_json(run.status_json, status)
+        entries.write(entries.Entry(name, str(run.path), float(number), time.time()))
+        runs.append(run)
+    return runs
+
+
+def order_now() -> list[str]:
+    from engine.queue import entries
+
+    return [entry.id for entry in entries.read_all()]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_queued_runs_say_their_place_and_what_they_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    queued(tmp_path / "runs", 3)
+    app = app_of()
+    async with app.run_test(size=size) as pilot:
+        await found(pilot)
+        lines = picture(app)
+        assert [next(line for line in lines if f" q{n} " in line)[1:11].strip() for n in (1, 2, 3)] == [
+            f"◦ queued {n}" for n in (1, 2, 3)
+        ]
+        await until(pilot, lambda: "waits: GPU 0 is used by run x of anna" in shown(app))
+        await pilot.press("down")
+        await until(pilot, lambda: "waits: 1 run is before it" in shown(app))
+
+
+async def test_moving_in_the_queue_and_leaving_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = queued(tmp_path / "runs", 3)
+    app = app_of()
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await found(pilot)
+        assert "[ earlier" in footer(app) and "] later" in footer(app)
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: order_now() == ["q2", "q1", "q3"])
+        await pilot.press("ctrl+down")
+        await until(pilot, lambda: order_now() == ["q2", "q3", "q1"])
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "q1 is the last in the queue" in shown(app))
+        await pilot.press("left_square_bracket")
+        await until(pilot, lambda: order_now() == ["q2", "q1", "q3"])
+        assert selected(app) == "q1"
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "Cancel q1?" in shown(app))
+        await pilot.press("y")
+        await until(pilot, lambda: runs[0].requests() == ["stop"])
+
+
+async def test_only_a_queued_run_moves(folder: Path) -> None:
+    app = app_of()
+    async with app.run_test(size=(160, 50)) as pilot:
+        await found(pilot)
+        assert "earlier" not in footer(app)
+        await pilot.press("left_square_bracket", "ctrl+up")
+        assert app.screen is home(app)
+
+
+@pytest.mark.parametrize("notify", [["bell"], []])
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_an_end_is_noticed_on_any_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notify: list[str], elsewhere: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "runs" / "night", state="running", steps=5, total=5, config={"notify": notify})
+    app, rung = app_of(), []
+    monkeypatch.setattr(app, "bell", lambda: rung.append(1))
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await found(pilot)
+        if elsewhere:
+            await pilot.press("n")
+            await until(pilot, lambda: app.screen is not home(app))
+        status = {**(run.read_status() or {}), "state": "failed", "reason": "disk full at step 5", "ended": time.time()}
+        write_json(run.status_json, status)
+        await until(pilot, lambda: "night failed: disk full at step 5" in shown(app))
+        await until(pilot, lambda: len(rung) == len(notify))
+        await pilot.pause(2.5)
+        assert len(rung) == len(notify) and len(app._notifications) == 1
+
+
+async def test_esc_with_a_q_right_behind_it_only_goes_back(folder: Path) -> None:
+    app = app_of()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await found(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is not home(app))
+        await pilot.press("alt+q")  # what the terminal's ESC q is read as
+        await until(pilot, lambda: app.screen is home(app))
+        await pilot.press("slash", "x", "alt+q")
+        await pilot.pause()
+        assert app.is_running and not app.screen.query(FilterLine)
+
+
+async def test_the_queue_is_revived_while_the_app_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import queue
+    from tui import app as module
+
+    calls: list[float] = []
+    monkeypatch.setattr(queue, "revive", lambda: calls.append(time.monotonic()))
+    monkeypatch.setattr(module, "REVIVE_SECONDS", 0.2)
+    monkeypatch.chdir(tmp_path)
+    app = app_of()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(calls) >= 3)

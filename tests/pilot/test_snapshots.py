@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -190,3 +191,50 @@ async def test_watch(size: tuple[int, int], state: str, place: Path, request: py
             path, steps=300, state="completed", created=NOW - 500, reason="all steps done, adapter saved", **common
         )
     await shoot(watching(run.path), size, f"watch-{state}", request, is_drawn)
+
+
+def resumable(place: Path) -> Path:
+    """A killed run with three checkpoints, made on another version of torch."""
+    from tests.unit.test_resume import checkpoint
+
+    config = {"base_model": str(fake_model(place / "model")), "train_path": str(write_rows(place / "rows.jsonl", 400)),
+              "num_train_epochs": 3, "learning_rate": 2e-4, "max_steps": None}  # fmt: skip
+    run = make_run(place / "runs" / "night", steps=140, total=300, state="killed", reason="killed by SIGKILL", created=NOW - 3000,
+                   run_id="20260921-142320-aaaaa", config=config)  # fmt: skip
+    for step in (50, 100, 130):
+        path = checkpoint(run, step)
+        os.utime(path, (NOW - 3000 + step, NOW - 3000 + 10 * step))
+    return run.path
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_going_on_with_a_run(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    from tui.screens.resume import ResumeScreen
+
+    def planned(app: TunedeckApp) -> bool:
+        if not isinstance(app.screen, ResumeScreen) and len(app.known_runs()) == 1 and not opened:
+            opened.append(True)
+            app.simulate_key("r")
+        return isinstance(app.screen, ResumeScreen) and app.screen.plan is not None and not app.screen.busy
+
+    resumable(place)
+    opened: list[bool] = []
+    app = TunedeckApp(theme_name="dark")
+    await shoot(app, size, "resume", request, planned, "down", "backspace", "5")
+    opened.clear()
+    app = TunedeckApp(theme_name="dark")
+    await shoot(app, size, "resume-new", request, planned, "tab", "tab", "tab", *"seed", "equals_sign", "7", "f6")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_queued_run(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    several_runs(place)
+    run = make_run(place / "runs" / "next-one", steps=1, total=300, state="queued", evals=0, created=NOW - 20,
+                   run_id="20260921-151300-ggggg")  # fmt: skip
+    run.events.write_bytes(b"")
+    status = {**(run.read_status() or {}), "started": None, "step": None, "points": None, "last_loss": None, "best_loss": None,
+              "queue_position": 2, "waits_for": "1 run is before it; GPU 0 is used by run 20260921-150000-aaaaa of anna"}  # fmt: skip
+    write_json(run.status_json, status)
+    app = TunedeckApp(theme_name="dark")
+    await shoot(app, size, "runs-queued", request, lambda app: len(app.known_runs()) == 7 and not app.screen.searching)
+    await shoot(watching(run.path), size, "watch-queued", request, is_drawn)

@@ -427,3 +427,73 @@ def test_the_screen_needs_no_heavy_library() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert not loaded & {"torch", "transformers", "numpy", "pandas", "pyarrow", "datasets", "trl", "peft", "pydantic"}
+
+
+async def test_a_loss_that_is_no_number_rings_once_a_streak(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run", steps=10)
+    writer = EventWriter(run.events)
+
+    def told(step: int, level: str = "error", what: str = "the loss is NaN") -> None:
+        writer.write("notice", level=level, text=f"Step {step}: {what}", kind="nonfinite", step=step, count=1)
+
+    told(3)
+    told(5, "warning", "not finite for 2 steps from step 3 on: finite again at step 5")
+    app = watching(run.path)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await opened(pilot)
+        assert not app._notifications, "what was before the screen was opened does not ring"
+        writer.write("step", step=11, total_steps=100, loss=math.nan)
+        told(11)
+        await until(pilot, lambda: len(app._notifications) == 1)
+        await until(pilot, lambda: "Step 11: the loss is NaN" in head(app) and "of no use" in head(app))
+        writer.write("step", step=12, total_steps=100, loss=math.nan)
+        told(12, what="the loss is NaN, for 2 steps in a row since step 11")
+        await until(pilot, lambda: "since step 11" in head(app))
+        told(13, "warning", "not finite for 2 steps from step 11 on: finite again at step 13")
+        writer.write("step", step=13, total_steps=100, loss=1.0)
+        await until(pilot, lambda: "of no use" not in head(app))
+        assert len(app._notifications) == 1
+        writer.write("step", step=14, total_steps=100, loss=1.0, grad_norm=math.inf)
+        told(14, what="the gradient norm is Infinity")
+        await until(pilot, lambda: len(app._notifications) == 2 and "gradient norm is Infinity" in head(app))
+        climbing = "Step 15: the loss is climbing: 3.2 over the last 20 steps, after 0.5 at step 9"
+        writer.write("notice", level="warning", text=climbing, kind="divergence", step=15, count=10)
+        writer.write("step", step=15, total_steps=100, loss=3.0, grad_norm=1.0)
+        await until(pilot, lambda: len(app._notifications) == 3 and "the loss is climbing" in head(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_queued_run_says_calmly_what_it_waits_for(tmp_path: Path, size: tuple[int, int]) -> None:
+    run = make_run(tmp_path / "run", name="night", steps=1, evals=0, state="queued", created=time.time() - 600)
+    run.events.write_bytes(b"")
+    status = {**(run.read_status() or {}), "started": None, "step": 0, "queue_position": 2,
+              "waits_for": "1 run is before it; GPU 0 is used by run x"}  # fmt: skip
+    write_json(run.status_json, status)
+    app = watching(run.path)
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        text = head(app)
+        assert "◦ queued 2" in text and "waits: 1 run is before it; GPU 0 is used by run x" in text
+        assert "it starts by itself" in text and "elapsed –" in text
+        write_json(run.status_json, {**status, "queue_position": 1, "waits_for": "a free slot"})
+        await until(pilot, lambda: "queued 1" in head(app) and "waits for a free slot" in head(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_head_tells_of_a_resumed_run(tmp_path: Path, size: tuple[int, int]) -> None:
+    run = live_run(tmp_path / "run", name="night", steps=40)
+    entry = {"attempt": 1, "time": 1.0, "command": "", "checkpoint": None, "step": 0, "changes": {}, "notes": []}
+    attempts = [entry, {**entry, "attempt": 2, "checkpoint": "/x/checkpoint-20", "step": 20}]
+    write_json(run.run_json, {**(run.read_run() or {}), "attempts": attempts})
+    write_json(
+        run.status_json,
+        {**(run.read_status() or {}), "attempts": 2, "seconds_before": 3600, "started": time.time() - 60},
+    )
+    writer = EventWriter(run.events, attempt=2)
+    for step in range(21, 31):
+        writer.write("step", step=step, total_steps=100, loss=1.0)
+    app = watching(run.path)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(pilot)
+        assert "attempt 2, resumed at step 20" in head(app) and "1h 01m" in head(app) and "30 / 100" in head(app)
+        assert len(screen.feed._follower.view.steps) == 30

@@ -145,7 +145,7 @@ def test_a_terminal_that_takes_nothing_more_does_not_hold_it(tmp_path: Path) -> 
 
 def test_a_bug_is_one_line_after_leaving(tmp_path: Path) -> None:
     with terminal(tmp_path, BROKEN.replace("order", "rescan")) as child:
-        os.write(child.master, b"r")
+        os.write(child.master, b"R")
         assert child.ended() == 1
         assert_restored(child)
         after = child.seen[child.seen.rindex(b"\x1b[?1049l") :]

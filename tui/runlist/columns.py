@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from engine.text import clean
 from tui import format as fmt
 from tui.glyphs import glyphs, state_text
@@ -52,7 +54,8 @@ def state_words(run: RunSummary) -> str:
     """Sign and word; says if it is stalled, or where a run of another host is."""
     if run.live and not run.here:
         return f"{state_text(run.state)} on {clean(run.host or 'another host', 60)}"
-    return state_text(run.state, stalled=run.stalled)
+    position = f" {run.queue_position}" if run.queue_position is not None else ""
+    return state_text(run.state, stalled=run.stalled) + position
 
 
 def state_colour(run: RunSummary) -> str:
@@ -61,11 +64,12 @@ def state_colour(run: RunSummary) -> str:
 
 
 def elapsed(run: RunSummary, now: float) -> float | None:
-    """Seconds from start to end, or to now while it lives."""
-    if run.started is None:
-        return None
+    """Seconds of work: of earlier attempts, and from the start of this one to its end, or to now while it lives."""
+    before = run.seconds_before or None
+    if run.started is None or run.state == "queued":
+        return before
     end = run.ended or ((run.heard if not run.here else now) if run.live else None)
-    return None if end is None else max(0.0, end - run.started)
+    return before if end is None else max(0.0, end - run.started) + run.seconds_before
 
 
 def begun(run: RunSummary) -> float | None:
@@ -93,10 +97,9 @@ def widths(runs: Iterable[RunSummary]) -> dict[str, int]:
     """Cells that the contents of ``state`` and ``step`` ask for."""
     states, steps = set(), set()
     for run in runs:
-        states.add((run.state, run.stalled, run.live and not run.here, run.host))
+        states.add(state_words(run))
         steps.add((run.step, run.total_steps))
-    state = max((len(word) + 2 + 10 * stalled + away * (4 + len(host or "")) for word, stalled, away, host in states),
-                default=0)  # fmt: skip
+    state = max((cell_len(words) for words in states), default=0)
     step = max((len(fmt.steps(*pair)) for pair in steps), default=0)
     return {
         "state": min(max(state, STATE_WIDTH[0]), STATE_WIDTH[1]),

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from engine.text import clean, clean_path
 from tui import format as fmt
-from tui.glyphs import glyphs, state_text
-from tui.runlist.columns import begun, elapsed, state_colour
+from tui.glyphs import glyphs
+from tui.runlist.columns import begun, elapsed, state_colour, state_words
 from tui.widgets.lines import crop
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ def lines(run: RunSummary, width: int, now: float | None = None) -> list[list[Pa
 
 
 def _standing(run: RunSummary, now: float) -> list[Part]:
-    parts: list[Part] = [(state_text(run.state, stalled=run.stalled), state_colour(run))]
+    parts: list[Part] = [(state_words(run), state_colour(run))]
     if run.live and not run.here:
-        parts.append((f" on {clean(run.host or 'another host', 60)}, last heard {fmt.age(run.heard, now)}", "text"))
+        parts.append((f", last heard {fmt.age(run.heard, now)}", "text"))
+    elif run.state == "queued" and (run.waits_for or run.queue_position is not None):
+        return [*parts, (f"  {fmt.queue_words(run.queue_position, clean(run.waits_for or '', 300))}", "text")]
     elif run.stalled:
         parts.append(("  no sign of the worker for a while; open it to see its log", "text"))
+    if (run.attempts or 1) > 1:
+        parts.append((f"  attempt {run.attempts}", "muted"))
     if run.reason:
         parts.append((f"  {clean(run.reason, 500)}", "text"))
     if run.resumable and not run.live and run.state != "completed":

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from engine.history import RunSummary
 
 BEAT_SECONDS = 1.0
+# While another screen is in front only the ends of runs matter.
+REST_SECONDS = 2.0
 WALK_SECONDS = 5.0
 # A search of large or slow folders must not take more than a thirtieth of the time.
 WALK_SHARE = 30.0
@@ -59,7 +61,7 @@ class RunsFeed:
         self._wake.set()
 
     def pause(self) -> None:
-        """Rest while nobody looks."""
+        """Look only after the live runs, and less often, while another screen is in front."""
         self._paused.set()
 
     def resume(self) -> None:
@@ -74,9 +76,8 @@ class RunsFeed:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            if not self._paused.is_set():
-                self._poll_safely()
-            self._wake.wait(BEAT_SECONDS)
+            self._poll_safely()
+            self._wake.wait(REST_SECONDS if self._paused.is_set() else BEAT_SECONDS)
             self._wake.clear()
 
     def _poll_safely(self) -> None:
@@ -91,7 +92,7 @@ class RunsFeed:
 
     def poll(self) -> None:
         """One beat."""
-        if time.monotonic() >= self._next_walk:
+        if not self._paused.is_set() and time.monotonic() >= self._next_walk:
             self._walk()
         elif self._registry_changed():
             self._visit(self._registered())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
@@ -22,6 +21,7 @@ from tui.runlist.feed import Batch, RunsFeed
 from tui.runlist.model import RunList
 from tui.runlist.panel import RunPanel
 from tui.runlist.table import RunTable
+from tui.runlist.welcome import welcome
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Line, Lines
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 TALL = 32
 NEEDS_RUN = frozenset({"watch", "clone", "copy_path"})
+RESUMABLE = frozenset({"completed", "stopped", "failed", "killed", "lost"})
+BAD_ENDS = frozenset({"failed", "killed", "lost"})
 
 
 class RunsScreen(Screen[None]):
@@ -52,7 +54,7 @@ class RunsScreen(Screen[None]):
         self.list = RunList()
         self.searching = True
         self.feed = RunsFeed(self._roots, self._deliver)
-        self._able = (False, False)
+        self._able: tuple[object, ...] = ()
         self._tall = False
 
     # Widgets.
@@ -62,7 +64,7 @@ class RunsScreen(Screen[None]):
         yield TopBar("Runs", right="searching")
         yield Lines(id="runs-header")
         yield RunTable()
-        yield Static(_welcome(), id="runs-welcome")
+        yield Static(welcome(), id="runs-welcome")
         yield RunPanel(id="runs-panel")
         yield KeyBar()
 
@@ -116,6 +118,10 @@ class RunsScreen(Screen[None]):
             self._tell_failure(batch.failure)
             return
         self.searching = batch.searching
+        for run in batch.changed:
+            before = self.list.runs.get(run.path)
+            if before is not None and before.live and not run.live:
+                self._tell_end(run)
         self.list.update(batch.changed, batch.gone)
         self._draw()
         await self._fit_chart()
@@ -156,7 +162,7 @@ class RunsScreen(Screen[None]):
         if run is None and self.list.words:
             note = [("No run has all of these words. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]
         self.panel.show(run, note)
-        able = (run is not None, run is not None and run.live)
+        able = (run is not None, run.state if run is not None else "")
         if able != self._able:
             self._able = able
             self.refresh_bindings()
@@ -177,6 +183,25 @@ class RunsScreen(Screen[None]):
         where = f" Details: {path}" if path else ""
         report.tell(self.app, f"Some runs could not be read.{where}", severity="warning")
 
+    def _tell_end(self, run: RunSummary) -> None:
+        """A run has ended while the app was open: said wherever one is, with the bell if the run asks for it."""
+        bad = run.state in BAD_ENDS
+        reason = f": {run.reason}" if run.reason else ""
+        report.tell(
+            self.app,
+            f"{clean(run.name, 100)} {run.state}{clean(reason, 300)}",
+            severity="error" if bad else "information",
+        )
+        self.run_worker(lambda: self._ring(run), thread=True, group="bell", exit_on_error=False)
+
+    def _ring(self, run: RunSummary) -> None:
+        from engine.rundir import RunDir
+
+        config = (RunDir(run.path).read_run() or {}).get("config")
+        wanted = config.get("notify") if isinstance(config, dict) else None
+        if isinstance(wanted, list) and "bell" in wanted:
+            self.app.call_from_thread(self.app.bell)
+
     # Actions.
 
     @property
@@ -189,6 +214,10 @@ class RunsScreen(Screen[None]):
         run = self.table.selected if self.is_mounted else None
         if action == "stop":
             return run is not None and run.live
+        if action == "resume":
+            return run is not None and run.state in RESUMABLE and run.tool == "tunedeck"
+        if action == "move_queued":
+            return run is not None and run.state == "queued" and run.here
         if action in NEEDS_RUN:
             return run is not None
         if action in ("filter", "order"):
@@ -230,6 +259,30 @@ class RunsScreen(Screen[None]):
         values: dict[str, Any] = {name: value for name, value in config.items() if name != "output_dir"}
         self.app.call_from_thread(self.shell.open_launch, values, f"Clone of {clean(run.name, 200)}")
 
+    def action_resume(self) -> None:
+        """Ask from where and with what, then go on."""
+        run = self.table.selected
+        if run is not None:
+            self.shell.open_resume(Path(run.path), run.name)
+
+    def action_move_queued(self, by: int) -> None:
+        """One place forward or back in the queue."""
+        run = self.table.selected
+        if run is not None and run.state == "queued":
+            self.run_worker(lambda: self._move(run, by), thread=True, group="move", exit_on_error=False)
+
+    def _move(self, run: RunSummary, by: int) -> None:
+        from engine.errors import TunedeckError
+        from tui.runlist import queueing
+
+        try:
+            words = queueing.move(run, by)
+        except TunedeckError as error:
+            self.app.call_from_thread(report.show_problems, self.app, error.problems, "It was not moved")
+            return
+        self.app.call_from_thread(report.tell, self.app, words)
+        self.feed.resume()
+
     def action_stop(self) -> None:
         """Ask first, then ask the run."""
         run = self.table.selected
@@ -242,7 +295,7 @@ class RunsScreen(Screen[None]):
 
         name = clean(run.name, 200)
         if run.state == "queued":
-            detail_text = "It has not begun; it leaves the queue."
+            detail_text = "It has not begun; it leaves the queue, and can be started again later."
         else:
             detail_text = "It finishes its current step, saves, and ends."
             if run.step is not None:
@@ -254,20 +307,29 @@ class RunsScreen(Screen[None]):
             if yes:
                 self.run_worker(lambda: self._stop(run), thread=True, group="stop")
 
-        self.app.push_screen(ConfirmScreen(f"Stop {name}?", detail_text, "Stop it", "Keep running"), answered)
+        words = ("Cancel", "Cancel it", "Keep it") if run.state == "queued" else ("Stop", "Stop it", "Keep running")
+        self.app.push_screen(ConfirmScreen(f"{words[0]} {name}?", detail_text, *words[1:]), answered)
 
     def _stop(self, run: RunSummary) -> None:
-        from engine.errors import Problem
+        from engine.errors import Problem, TunedeckError
         from engine.rundir import RunDir
+        from tui.runlist import queueing
 
         try:
-            RunDir(run.path).request("stop")
+            if run.state == "queued" and run.here:
+                queueing.cancel(run.path)
+            else:
+                RunDir(run.path).request("stop")
+        except TunedeckError as queue_error:
+            self.app.call_from_thread(report.show_problems, self.app, queue_error.problems, "It was not cancelled")
+            return
         except OSError as error:
             problem = Problem("no-request", error.strerror or str(error), "Is the run yours, and the disk not full?",
                               file=run.path)  # fmt: skip
             self.app.call_from_thread(report.show_problems, self.app, problem, "The run could not be asked to stop")
             return
-        self.app.call_from_thread(report.tell, self.app, f"{clean(run.name, 100)} was asked to stop")
+        what = "is taken out of the queue" if run.state == "queued" else "was asked to stop"
+        self.app.call_from_thread(report.tell, self.app, f"{clean(run.name, 100)} {what}")
         self.feed.resume()
 
     def action_order(self) -> None:
@@ -350,15 +412,3 @@ class FilterLine(Input):
     def action_clear(self) -> None:
         """Show all runs."""
         cast(RunsScreen, self.screen).key_escape()
-
-
-def _welcome() -> Content:
-    """What an empty list says: what this is for, and the two keys to go on with."""
-    return Content("\n").join([
-        Content.styled("No runs yet.", "bold"),
-        Content("tunedeck sets up, launches, watches and remembers LoRA fine-tuning runs of language models."),
-        Content(""),
-        Content.assemble(("d", "bold $accent"), "  try the sample run: a tiny model, no GPU, no network, two minutes"),
-        Content.assemble(("n", "bold $accent"), "  set up a run of your own"),
-        Content.assemble(("a", "bold $accent"), "  search a folder that holds runs already"),
-    ])  # fmt: skip

@@ -17,9 +17,12 @@ from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from engine import status as states
+from engine.errors import TunedeckError
 from engine.rundir import RunDir
 from engine.text import clean, clean_path, shorten_path
+from tui import report
 from tui.keys import bindings
+from tui.runlist import queueing
 from tui.screens.confirm import ConfirmScreen
 from tui.watch import charts, words
 from tui.watch.feed import SMOOTH_LOSS, Control, WatchFeed, WatchUpdate
@@ -121,6 +124,7 @@ class WatchScreen(Screen[None]):
         if update.log is not None:
             self.query_one(LogTail).set_log(update.log)
         self._settle_request()
+        self._sound_alarm(before, ready=self._ready)
         first = update.caught_up and not self._ready
         self._ready |= update.caught_up
         if first or before.state.live != self.facts.state.live:
@@ -130,6 +134,16 @@ class WatchScreen(Screen[None]):
         self._flush(fit=first or before.state.live != self.facts.state.live)
         if first or before.state != self.facts.state or before.problem != self.facts.problem:
             self._tick()
+
+    def _sound_alarm(self, before: words.Facts, *, ready: bool) -> None:
+        """Say a new alarm; those from before the screen was opened stand in the head only."""
+        alarm = self.facts.alarm
+        if ready and alarm is not None and alarm != before.alarm:
+            report.tell(self.app, alarm[2], severity="error" if alarm[1] == "error" else "warning")
+
+    def refresh_now(self) -> None:
+        """The run has gone on: read it at once."""
+        self._wake.set()
 
     def _flush(self, *, fit: bool = False) -> None:
         now = time.monotonic()
@@ -198,7 +212,11 @@ class WatchScreen(Screen[None]):
     # -- actions ----------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing can be asked of a run that has ended."""
+        """Nothing can be asked of a run that has ended, and only such a one goes on."""
+        if action == "resume":
+            return self.facts.state.state in states.ENDED
+        if self.facts.state.state == states.QUEUED and action in ("stop_now", "checkpoint", "evaluate"):
+            return False
         return self.facts.state.live or action not in ("stop", "stop_now", "checkpoint", "evaluate")
 
     def action_back(self) -> None:
@@ -251,6 +269,11 @@ class WatchScreen(Screen[None]):
         values.pop("output_dir", None)
         cast("TunedeckApp", self.app).open_launch(values, f"new run from {self.facts.name}")
 
+    def action_resume(self) -> None:
+        """Ask from where and with what, then go on."""
+        if self.facts.state.state in states.ENDED:
+            cast("TunedeckApp", self.app).open_resume(self.path, self.facts.name)
+
     def action_stop(self) -> None:
         """Ask the run to finish this step, save and end."""
         if self.facts.state.state == states.QUEUED:
@@ -295,9 +318,16 @@ class WatchScreen(Screen[None]):
         self.asked = Control(verb, time.time())
         self._tick()
 
+        queued = verb == "stop" and self.facts.state.state == states.QUEUED and self.facts.state.here
+
         def send() -> None:
             try:
-                self.run.request(verb)
+                if queued:
+                    queueing.cancel(self.path)
+                else:
+                    self.run.request(verb)
+            except TunedeckError as error:
+                self.app.call_from_thread(self._refused, verb, clean(error, 200))
             except OSError as error:
                 self.app.call_from_thread(self._refused, verb, clean(error.strerror or error, 200))
             self._wake.set()

@@ -13,6 +13,7 @@ from engine import status as states
 from engine.snapshot import MetricTable, Phase, RunFollower
 from engine.status import RunState
 from engine.text import clean
+from tui.watch.alarms import Alarms
 from tui.watch.logfile import LogFile
 from tui.watch.smooth import Smoother
 
@@ -70,6 +71,8 @@ class Facts:
     phase: Phase = field(default_factory=Phase)
     notice: tuple[float, str, str] | None = None
     notices: int = 0
+    alarm: tuple[int, str, str] | None = None
+    nonfinite_text: str = ""
     control: Control | None = None
     waiting: tuple[str, ...] = ()
     values: dict[str, float | None] = field(default_factory=dict)
@@ -83,6 +86,10 @@ class Facts:
     gpus: tuple[dict[str, Any], ...] = ()
     has_adapter: bool = False
     attempt: int = 1
+    resumed_step: int | None = None
+    seconds_before: float = 0.0
+    queue_position: int | None = None
+    waits_for: str = ""
     damaged: int = 0
 
 
@@ -141,6 +148,7 @@ class WatchFeed:
         self._smooth_loss, self._smooth_rate = Smoother(), Smoother()
         self._best: tuple[float, int] | None = None
         self._best_eval: float | None = None
+        self._alarms = Alarms()
 
     def _update(self) -> WatchUpdate | None:
         view = self._follower.view
@@ -194,6 +202,7 @@ class WatchFeed:
         config = self.values
         checkpoint = view.checkpoints[-1] if view.checkpoints else {}
         notice = view.notices[-1] if view.notices else None
+        self._alarms.follow(view)
         control = view.controls[-1] if view.controls else None
         best_loss, best_step = self._best or (None, None)
         recorded = _whole(view.status.get("step")) or 0
@@ -217,7 +226,9 @@ class WatchFeed:
             median_step=view.median_step_seconds,
             phase=view.phase,
             notice=(notice.time, clean(notice.level, 20), clean(notice.text, 500)) if notice else None,
-            notices=len(view.notices),
+            notices=view.notices_seen,
+            alarm=self._alarms.newest,
+            nonfinite_text=self._alarms.nonfinite,
             control=_control(control) if control else None,
             waiting=tuple(run.requests()),
             values={name: steps.last(name) for name in LAST_VALUES},
@@ -230,7 +241,11 @@ class WatchFeed:
             last_checkpoint=_whole(checkpoint.get("step")),
             gpus=_gpus(view.hardware),
             has_adapter=not view.state.live and (run.path / "adapter_config.json").is_file(),
-            attempt=view.attempt,
+            attempt=view.attempt_number,
+            resumed_step=view.resumed_step,
+            seconds_before=view.seconds_before,
+            queue_position=view.queue_position,
+            waits_for=clean(view.waits_for, 300),
             damaged=view.damaged,
         )
 
@@ -244,6 +259,8 @@ class WatchFeed:
             return "run.json is missing or damaged: the settings of this run are not known"
         if not self._view.status:
             return "status.json is missing or damaged: the state of this run is not known"
+        if self._view.problems:
+            return clean("; ".join(self._view.problems), 300)
         version = self._view.run.get("format")
         if isinstance(version, int) and version > 1:
             return f"this run was written by a newer tunedeck (format {version}): what is shown may be incomplete"

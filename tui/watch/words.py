@@ -54,6 +54,10 @@ def headline(facts: Facts, now: float, width: int) -> tuple[Line, list[Line]]:
     colour = "warning" if state.stalled else STATE_COLOURS.get(state.state, "muted")
     left: Line = [(facts.name or facts.path.name, "title"), ("   ", "text")]
     left.append((state_text(state.state, stalled=state.stalled), colour))
+    if state.state == states.QUEUED and facts.queue_position is not None:
+        left.append((f" {facts.queue_position}", colour))
+    if history(facts):
+        left.append((f"   {history(facts)}", "muted"))
     reason = why(facts, now)
     tone = "text" if colour in ("error", "warning") else "muted"
     rest: list[Line] = []
@@ -64,6 +68,14 @@ def headline(facts: Facts, now: float, width: int) -> tuple[Line, list[Line]]:
     model = fmt.shorten(facts.base_model, width // 3)
     right: Line = [(model, "muted")] if model and length(left) + cell_len(model) + 2 <= width else []
     return spread(left, right, width), rest
+
+
+def history(facts: Facts) -> str:
+    """Which attempt this is, and from where it went on; empty for a run that never ended before."""
+    if facts.attempt < 2 and facts.resumed_step is None:
+        return ""
+    begun = "from the beginning" if facts.resumed_step is None else f"resumed at step {facts.resumed_step:,}"
+    return f"attempt {facts.attempt}, {begun}" if facts.attempt > 1 else begun
 
 
 def wrap(text: str, width: int, most: int) -> list[str]:
@@ -88,6 +100,8 @@ def why(facts: Facts, now: float) -> str:
     if state.stalled and facts.last_event:
         usual = f" (a step usually takes {span(facts.median_step)})" if facts.median_step else ""
         return f"no sign for {fmt.duration(now - facts.last_event)}{usual}"
+    if state.state == states.QUEUED and (facts.waits_for or facts.queue_position is not None):
+        return fmt.queue_words(facts.queue_position, facts.waits_for)
     return facts.reason
 
 
@@ -140,7 +154,13 @@ def next_line(facts: Facts) -> Line:
     """What a person can do once the run has ended."""
     if facts.state.live or facts.problem:
         return []
-    keys: Line = [("c", "key"), (" new run from these settings", "muted")]
+    keys: Line = []
+    if facts.state.state != states.UNKNOWN:
+        keys += [
+            ("r", "key"),
+            (" go on with more steps   " if facts.state.state == states.COMPLETED else " resume   ", "muted"),
+        ]
+    keys += [("c", "key"), (" new run from these settings", "muted")]
     if facts.state.state == states.COMPLETED:
         keys += [("   y", "key"), (" copy the path", "muted")]
     return keys
@@ -181,6 +201,9 @@ def _answer(facts: Facts, now: float) -> Line:
 
 
 def _numbers(facts: Facts) -> Line:
+    figures = [facts.values.get(name) for name in ("loss", "grad_norm")]
+    if facts.nonfinite_text and facts.state.live and any(v is not None and not math.isfinite(v) for v in figures):
+        return [(f"{facts.nonfinite_text}: what is trained now is of no use", "error")]
     loss = facts.values.get("loss")
     if loss is not None and not math.isfinite(loss):
         return [(f"the loss is not finite (NaN) at step {facts.step:,}: what is trained now is of no use", "error")]
@@ -188,6 +211,8 @@ def _numbers(facts: Facts) -> Line:
 
 
 def _phase(facts: Facts, now: float) -> Line:
+    if facts.state.state == states.QUEUED and facts.state.here:
+        return [("it starts by itself when it is its turn; nothing needs to stay open for that", "muted")]
     if not facts.state.live or facts.state.state == states.QUEUED:
         return []
     phase = facts.phase
@@ -334,11 +359,12 @@ def _is_number(value: object) -> bool:
 
 
 def elapsed(facts: Facts, now: float) -> float | None:
-    """Seconds since the start, or from start to end."""
+    """Seconds of work: of earlier attempts, and of this one since its start or from start to end."""
+    before = facts.seconds_before or None
     if facts.started is None or facts.state.state == states.QUEUED:
-        return None
+        return before
     end = now if facts.state.live else facts.ended
-    return max(0.0, end - facts.started) if end is not None else None
+    return max(0.0, end - facts.started) + facts.seconds_before if end is not None else before
 
 
 def span(seconds: float | None) -> str:
