@@ -6,10 +6,9 @@ import ctypes
 import os
 import select
 import struct
-import time
 from pathlib import Path
 
-CREATE, MOVED_TO, MODIFY, CLOSE_WRITE = 0x100, 0x80, 0x2, 0x8
+CREATE, MOVED_TO, MODIFY = 0x100, 0x80, 0x2
 _EVENT = struct.Struct("iIII")
 
 
@@ -25,7 +24,7 @@ class Watch:
 
     def add(self, folder: Path) -> list[Path]:
         """Watch a folder and those in it; returns what is in it already."""
-        number = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), CREATE | MOVED_TO | MODIFY | CLOSE_WRITE)
+        number = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), CREATE | MOVED_TO | MODIFY)
         if number < 0:
             return []
         self._folders[number] = folder
@@ -60,8 +59,3 @@ class Watch:
     def close(self) -> None:
         """Stop watching."""
         os.close(self._fd)
-
-
-def until(deadline: float) -> float:
-    """Seconds left, never negative."""
-    return max(0.0, deadline - time.monotonic())

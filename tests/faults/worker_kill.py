@@ -180,6 +180,7 @@ def _wait_for(point: Point, run: RunDir, watch: Watch) -> None:
             if follower.view.step >= point.step:
                 time.sleep(point.delay)
                 return
+        time.sleep(0.002)  # nobody else runs on this core meanwhile
         if realrun.worker_pid(run) is None and follower.poll() and not follower.view.state.live:
             break
     raise AssertionError(
