@@ -25,7 +25,8 @@ class MemoryKiller:
         now = time.monotonic()
         if self._samples and now - self._samples[-1][0] < SAMPLE_SECONDS / 2:
             return
-        self._files = counters(self.pid) or self._files
+        # A dying process is already counted among the root's: where it has lived before stays in view.
+        self._files += [file for file in counters(self.pid) if file not in self._files]
         self._samples.append((now, _read(self._files)))
         # The newest sample that is older than the window stays: it tells what was before.
         while len(self._samples) > 1 and now - self._samples[1][0] > WINDOW_SECONDS:
