@@ -24,6 +24,23 @@ from tests.support import launch_fake
 LIVE = "for n in range(1, 4): step(n, 100)\ntime.sleep(60)\n"
 DONE = 'events.write("state", state="completed", reason="all steps done, adapter saved")\n'
 SEGFAULT = "    import ctypes\n    ctypes.string_at(0)\n"
+# As the real worker does, it removes what is half written before it says why it ends.
+FILLS_THE_DISK = """
+from engine.worker.failure import explain
+step(1)
+time.sleep(0.4)
+weights = str(run.path / "weights")
+try:
+    with open(weights, "wb") as file:
+        while True:
+            file.write(b"x" * 4096)
+except OSError as error:
+    os.unlink(weights)
+    why = explain(error, 1, {"output_dir": str(run.path)})
+    print(why, flush=True)
+    events.write("state", state="failed", reason=why)
+    sys.exit(1)
+"""
 LIMIT = 3.0
 
 
@@ -216,12 +233,7 @@ def _disk_full(case: Case) -> None:
             home.fill(disk)
             realrun.go(case.folder, 4)
         else:
-            body = ('step(1)\ntime.sleep(0.4)\ntry:\n    with open(str(run.path / "weights"), "wb") as file:\n'
-                    '        while True: file.write(b"x" * 4096)\nexcept OSError as error:\n'
-                    "    from engine.worker.failure import explain\n"
-                    '    why = explain(error, 1, {"output_dir": str(run.path)})\n'
-                    '    print(why, flush=True)\n    events.write("state", state="failed", reason=why)\n    sys.exit(1)\n')  # fmt: skip
-            case.launch(body, output_dir=str(out))
+            case.launch(FILLS_THE_DISK, output_dir=str(out))
         case.await_worker_end()
         case.expect("failed", "disk full")
 
