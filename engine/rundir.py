@@ -82,6 +82,16 @@ class RunDir:
         self.control.mkdir(mode=0o700, exist_ok=True)
         self.meta.chmod(0o750 if share == "group" else 0o700)
 
+    @property
+    def unused(self) -> bool:
+        """Whether a launch was cut off before it wrote anything: nothing is recorded but the lock."""
+        try:
+            names = set(os.listdir(self.meta))
+        except OSError:
+            return False
+        made = {self.lock.name, runlock.owner_file(self.lock).name, self.control.name}
+        return all(name in made or name.startswith(f".{self.run_json.name}.") for name in names)
+
     def set_aside(self) -> Path | None:
         """Move an earlier run's record to ``.tunedeck.ID``; returns where, or ``None`` if there was none."""
         if not self.meta.exists():
@@ -146,14 +156,17 @@ class RunDir:
                        "Watch it, stop it, or choose another output directory", file=str(self.path))  # fmt: skip
 
 
-def refuse_foreign_work(path: Path) -> None:
-    """Raise :class:`RunInUseError` if starting a new run at ``path`` could harm what is already there."""
+def refuse_foreign_work(path: Path, *, held: bool = False) -> None:
+    """Raise :class:`RunInUseError` if starting a new run at ``path`` could harm what is already there.
+
+    ``held`` says that the caller has the run's lock.
+    """
     if not path.exists():
         return
     run = RunDir(path)
-    if run.locked:
+    if not held and run.locked:
         raise RunInUseError(run._in_use())
-    if run.meta.exists():
+    if run.meta.exists() and not run.unused:
         record = run.read_run() or {}
         raise RunInUseError(Problem("output-not-empty", f"holds the run {record.get('id', '(record damaged)')}",
             "Choose another output directory, or resume that run", setting="output_dir", file=str(path)))  # fmt: skip

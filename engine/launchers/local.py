@@ -42,11 +42,17 @@ def launch(
     run = RunDir(config.output_dir)
     refuse_foreign_work(run.path)
     try:
-        run.make(config.share, exclusive=True)
+        run.make(config.share)
         lock = run.acquire_lock()
-        record = _record(run, config, command, checked, parent)
-        record["attempts"] = [{**attempt_record(1, record["command"]), **(attempt or {})}]
-        write_json(run.run_json, record, run.file_mode(config.share))
+        try:
+            # Of two launches, who has the lock first writes the record.
+            refuse_foreign_work(run.path, held=True)
+            record = _record(run, config, command, checked, parent)
+            record["attempts"] = [{**attempt_record(1, record["command"]), **(attempt or {})}]
+            write_json(run.run_json, record, run.file_mode(config.share))
+        except BaseException:
+            run.release_lock(lock)
+            raise
     except OSError as error:
         hint = "Choose another output directory"
         raise InputError(Problem("bad-output", f"cannot be written: {error.strerror}", hint, setting="output_dir",
@@ -92,7 +98,7 @@ def start_supervisor(run: RunDir, lock: int | None = None) -> None:
                                     "Free some space, or choose another output directory", file=str(run.path))) from None  # fmt: skip
     finally:
         if lock is not None:
-            os.close(lock)
+            os.close(lock)  # the supervisor has its own copy; where it did not start, nobody holds it any more
     deadline = time.monotonic() + START_SECONDS
     while code == 0 and time.monotonic() < deadline:
         if _supervisor(run) not in (None, earlier):

@@ -30,7 +30,8 @@ def explain(error: BaseException, step: int, config: dict[str, object]) -> str:
         return f"out of GPU memory{where}; {hint}, or set load_in_4bit"
     if isinstance(error, MemoryError) or _HOST_MEMORY.search(text):
         return f"out of host memory{where}"
-    trouble = _disk_trouble(error, where, config)
+    # What is written is what the last finished step came to.
+    trouble = _disk_trouble(error, f" after step {step}" if step else "", config)
     if trouble:
         return trouble
     if isinstance(error, FileNotFoundError):

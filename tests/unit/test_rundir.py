@@ -225,3 +225,17 @@ def test_torn_checkpoints_are_not_offered(tmp_path: Path) -> None:
     newest = newest_valid(tmp_path)
     assert newest is not None and newest.step == 10 and newest.bytes > 0
     assert checkpoints(tmp_path / "missing") == []
+
+
+def test_what_a_launch_left_that_was_cut_off_is_taken_over(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "out")
+    run.make()
+    run.release_lock(run.acquire_lock())
+    refuse_foreign_work(run.path)
+    lock = run.acquire_lock()
+    with pytest.raises(RunInUseError):
+        refuse_foreign_work(run.path)
+    run.release_lock(lock)
+    run.events.write_text("")  # a run's record whose run.json was lost is no such leftover
+    with pytest.raises(RunInUseError):
+        refuse_foreign_work(run.path)
