@@ -89,8 +89,9 @@ class RunDir:
             names = set(os.listdir(self.meta))
         except OSError:
             return False
-        made = {self.lock.name, runlock.owner_file(self.lock).name, self.control.name}
-        return all(name in made or name.startswith(f".{self.run_json.name}.") for name in names)
+        owner = runlock.owner_file(self.lock).name
+        made, torn = {self.lock.name, owner, self.control.name}, (f".{self.run_json.name}.", f".{owner}.")
+        return all(name in made or name.startswith(torn) for name in names)
 
     def set_aside(self) -> Path | None:
         """Move an earlier run's record to ``.tunedeck.ID``; returns where, or ``None`` if there was none."""
