@@ -22,6 +22,8 @@ from tests.faults import home, realrun
 from tests.faults.trial import Skip, Trial
 
 KINDS = ("full tmpfs", "read-only mount", "EIO on fsync", "too few inodes", "too few file descriptors")
+# Long enough for more than the last page of the events' file, which is there even on a full disk.
+EVENTS_UNTIL = 10
 MOMENTS = ("events", "checkpoint", "final save")
 WORDS = {
     "full tmpfs": r"disk full|[Nn]o space|space",
@@ -51,10 +53,12 @@ def trial(trial: Trial, folder: Path) -> None:
     trial.where = f"{kind}, {moment}"
     disk = folder / "disk"
     with _place(kind, disk, folder) as env:
-        # Events: broken for steps 1 and 2, mended before the first checkpoint. Checkpoint: before steps 4 to 6 and their save.
+        # Events: broken for steps 1 to 10, mended before the only checkpoint. Checkpoint: before steps 4 to 6 and their save.
         at: str | int = {"events": 0, "checkpoint": 3 + turn % 3, "final save": "final"}[moment]
-        places = "0 2" if moment == "events" else at
-        more = {"worker_python": realrun.barrier_python(folder, places), "output_dir": disk / "out"}
+        places = f"0 {EVENTS_UNTIL}" if moment == "events" else at
+        more: dict[str, object] = {"worker_python": realrun.barrier_python(folder, places), "output_dir": disk / "out"}
+        if moment == "events":
+            more |= {"save_steps": realrun.STEPS, "eval_steps": realrun.SAVE_STEPS}
         run = realrun.launch(folder, env=env, **more)
         realrun.reached(folder, run, at)
         stood = [c.step for c in checkpoints.checkpoints(run.path) if c.valid]
@@ -62,9 +66,9 @@ def trial(trial: Trial, folder: Path) -> None:
         broken = time.monotonic()
         realrun.go(folder, at)
         if moment == "events":
-            realrun.reached(folder, run, 2)
+            realrun.reached(folder, run, EVENTS_UNTIL)
             mend()
-            realrun.go(folder, 2)
+            realrun.go(folder, EVENTS_UNTIL)
         view = realrun.ended(run)
         gone = time.monotonic() - broken
         trial.outcome = f"{view.state.state}: {view.state.reason} ({gone:.1f} s)"
