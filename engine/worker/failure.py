@@ -31,7 +31,7 @@ def explain(error: BaseException, step: int, config: dict[str, object]) -> str:
     if isinstance(error, MemoryError) or _HOST_MEMORY.search(text):
         return f"out of host memory{where}"
     # What is written is what the last finished step came to.
-    trouble = _disk_trouble(error, f" after step {step}" if step else "", config)
+    trouble = _disk_trouble(error, where, f" after step {step}" if step else "", config)
     if trouble:
         return trouble
     if isinstance(error, FileNotFoundError):
@@ -41,7 +41,7 @@ def explain(error: BaseException, step: int, config: dict[str, object]) -> str:
     return f"{text.splitlines()[0] if text else name} ({name}{where})"
 
 
-def _disk_trouble(error: BaseException, where: str, config: dict[str, object]) -> str:
+def _disk_trouble(error: BaseException, where: str, after: str, config: dict[str, object]) -> str:
     """What the disk, or the limits on files, did to the run; empty if it was something else."""
     place = Path(str(config.get("output_dir") or "."))
     named = error.filename if isinstance(error, OSError) and isinstance(error.filename, str) else ""
@@ -52,4 +52,4 @@ def _disk_trouble(error: BaseException, where: str, config: dict[str, object]) -
     number = disk.trouble(error, place)
     if number is None or number == errno.EACCES:
         return ""
-    return disk.explain(number, f"the run's files{where}", place)
+    return disk.explain(number, f"the run's files{after}", place)

@@ -17,7 +17,8 @@ class Screen:
 
     def __init__(self, folder: Path, *words: str, size: tuple[int, int] = (100, 30)) -> None:
         command = str(Path(sys.executable).with_name("tunedeck"))
-        env = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        env |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
         self.begun = time.monotonic()
         self.child = pexpect.spawn(
             command, list(words), dimensions=(size[1], size[0]), cwd=str(folder), env=env, timeout=None
