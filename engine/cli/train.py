@@ -149,7 +149,8 @@ def _waiting(view: RunView) -> str:
 def _lines(follower: RunFollower) -> None:
     """Without a terminal: a line at each change of phase, every ``logging_steps`` steps and at evaluations."""
     every = follower.view.config.get("logging_steps") or 10
-    shown_step, shown_evals, shown_phase, shown_notices, shown_waiting = 0, 0, "", 0, ""
+    shown_step = shown_eval = follower.view.resumed_step or 0
+    shown_phase, shown_notices, shown_waiting = "", 0, ""
     alive = True
     while alive:
         alive = _wait(follower)
@@ -157,9 +158,9 @@ def _lines(follower: RunFollower) -> None:
         if (waiting := _waiting(view)) != shown_waiting:
             print(waiting or "The wait is over", flush=True)
             shown_waiting = waiting
-        for notice in list(view.notices)[shown_notices:]:
-            print(clean(f"{notice.level}: {notice.text}"), flush=True)
-        shown_notices = len(view.notices)
+        for text in _notices(view, shown_notices):
+            print(text, flush=True)
+        shown_notices = view.notices_seen
         if view.phase.name in ("loading", "tokenising", "saving") and view.phase.name != shown_phase:
             print(f"{clean(view.phase.name)} …", flush=True)
         shown_phase = view.phase.name
@@ -167,9 +168,17 @@ def _lines(follower: RunFollower) -> None:
             if step > shown_step and (step % every == 0 or step == view.total_steps):
                 print(f"step {step}/{view.total_steps}  loss {number_text(loss)}", flush=True)
                 shown_step = step
-        for step, loss in list(zip(view.evals.steps, view.evals.column("eval_loss"), strict=False))[shown_evals:]:
-            print(f"step {step}  eval loss {number_text(loss)}", flush=True)
-        shown_evals = len(view.evals)
+        for step, loss in zip(view.evals.steps, view.evals.column("eval_loss"), strict=True):
+            if step > shown_eval:
+                print(f"step {step}  eval loss {number_text(loss)}", flush=True)
+                shown_eval = step
+
+
+def _notices(view: RunView, seen: int) -> list[str]:
+    """Cleaned lines of what is new; what was said of earlier attempts is left out."""
+    begun = view.attempts[-1].get("time") if view.attempts else None
+    after = begun if isinstance(begun, int | float) else 0.0
+    return [clean(f"{n.level}: {n.text}") for n in view.notices_since(seen) if not n.time < after - 1]
 
 
 def _bar(follower: RunFollower) -> None:
@@ -184,12 +193,13 @@ def _bar(follower: RunFollower) -> None:
         while alive:
             alive = _wait(follower)
             view = follower.view
-            for notice in list(view.notices)[notices:]:
-                progress.console.print(clean(f"{notice.level}: {notice.text}"), highlight=False)
-            notices = len(view.notices)
-            name = "stopping" if view.state.state == "stopping" else view.phase.name or view.state.state
+            for text in _notices(view, notices):
+                progress.console.print(text, highlight=False)
+            notices = view.notices_seen
+            state = view.state.state
+            name = state if state in ("queued", "stopping") else view.phase.name or state
             words = _waiting(view)
-            if len(view.steps):
+            if len(view.steps) and not words:
                 loss, evaluation = number_text(view.steps.last("loss")), view.evals.last("eval_loss")
                 words = f"{view.step}/{view.total_steps}  loss {loss}"
                 words += f"  eval {number_text(evaluation)}" if evaluation is not None else ""
