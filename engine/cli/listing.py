@@ -115,6 +115,13 @@ def _history(record: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
+def _commands(record: dict[str, Any]) -> list[Any]:
+    """The command of each attempt, in order."""
+    attempts = record.get("attempt_records")
+    found = [a.get("command") for a in attempts if isinstance(a, dict)] if isinstance(attempts, list) else []
+    return [command for command in found if command] or [record["command"]]
+
+
 def _show(run: RunDir, *, as_json: bool) -> int:
     record = describe(run)
     if as_json:
@@ -131,14 +138,14 @@ def _show(run: RunDir, *, as_json: bool) -> int:
         ("eval loss", f"{number_text(record['last_eval_loss'])}  best {number_text(record['best_eval_loss'])}"),
         ("time", seconds_text(record["seconds"])),
         ("directory", f"{record['path']}  {bytes_text(record['bytes'])}"),
-        ("command", record["command"]),
+        *[("command", command) for command in _commands(record)],
     ]
     for checkpoint in record["checkpoints"]:
         valid = "" if checkpoint["valid"] else "  NOT VALID"
         lines.append(("checkpoint", f"step {checkpoint['step']}  {bytes_text(checkpoint['bytes'])}{valid}"))
     auto = record["auto"] if isinstance(record["auto"], dict) else {}
     lines += [("auto", f"{n}: {c.get('value')} ({c.get('why')})") for n, c in auto.items() if isinstance(c, dict)]
-    lines += [(notice["level"], notice["text"]) for notice in record["notices"]]
+    lines += list(dict.fromkeys((notice["level"], notice["text"]) for notice in record["notices"]))
     lines += [("problem", problem) for problem in record["problems"]]
     print("\n".join(f"{clean(label, 20):<11} {clean(text)}" for label, text in lines))
     return EXIT_DONE

@@ -58,6 +58,7 @@ def describe(plan: ResumePlan) -> dict[str, Any]:
         "ok": plan.ok,
         "checkpoint": plan.checkpoint.as_dict() if plan.checkpoint else None,
         "step": plan.step,
+        "last_step": plan.last_step,
         "as_new": plan.as_new,
         "candidates": [c.as_dict() for c in plan.candidates],
         "changes": [{"name": c.name, "old": c.old, "new": c.new} for c in plan.changes],
@@ -67,8 +68,20 @@ def describe(plan: ResumePlan) -> dict[str, Any]:
 
 
 def _say(plan: ResumePlan, file: TextIO) -> None:
-    if plan.checkpoint is not None and plan.ok:
-        print(f"Going on after step {plan.step}, from {clean(plan.checkpoint.path)}", file=file)
+    if plan.ok:
+        total = plan.checked.plan.total_steps if plan.checked is not None and plan.checked.plan is not None else None
+        more = f": {total - plan.step} more steps, up to step {total}" if total is not None else ""
+        if plan.checkpoint is not None:
+            print(f"Going on after step {plan.step}, from {clean(plan.checkpoint.path)}{more}", file=file)
+        else:
+            print(f"Beginning at step 1{more}", file=file)
+        if not plan.as_new and plan.last_step > plan.step:
+            again = (
+                f"Step {plan.last_step} is"
+                if plan.last_step == plan.step + 1
+                else f"Steps {plan.step + 1} to {plan.last_step} are"
+            )
+            print(f"{again} done again", file=file)
     for change in plan.changes:
         print(clean(f"changed: {change.name}: {change.old} -> {change.new}"), file=file)
     for problem in plan.warnings:

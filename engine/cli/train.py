@@ -59,6 +59,9 @@ def follow_to_the_end(start: Callable[[], RunDir], *, detach: bool, as_json: boo
     follower.poll()
     if not as_json:
         print(f"Run {follower.view.id} in {clean(started.path)}")
+        waiting = _waiting(follower.view)
+        if waiting and detach:
+            print(f"{waiting}. It starts by itself when it is its turn")
         print(f"It goes on if this terminal is lost. To come back: tunedeck watch {follower.view.id}", flush=True)
     if not detach:
         follow(follower, quiet=as_json)
@@ -199,9 +202,13 @@ def _bar(follower: RunFollower) -> None:
             state = view.state.state
             name = state if state in ("queued", "stopping") else view.phase.name or state
             words = _waiting(view)
-            if len(view.steps) and not words:
+            # Until the first step of a resumed run, what stands there is of the attempt before.
+            fresh = len(view.steps) > 0 and view.step_attempt == view.attempt_number
+            if fresh and not words:
                 loss, evaluation = number_text(view.steps.last("loss")), view.evals.last("eval_loss")
                 words = f"{view.step}/{view.total_steps}  loss {loss}"
                 words += f"  eval {number_text(evaluation)}" if evaluation is not None else ""
                 words += f"  {seconds_text(view.remaining)} left" if view.remaining is not None else ""
-            progress.update(task, description=clean(name), completed=view.step, total=view.total_steps, words=words)
+            done = view.step if fresh else view.resumed_step or 0
+            total = view.total_steps if fresh else None
+            progress.update(task, description=clean(name), completed=done, total=total, words=words)

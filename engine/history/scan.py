@@ -28,7 +28,7 @@ def scan(extra_roots: Iterable[Path] = (), *, with_size: bool = False, registere
 
 
 def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
-    """The run that a person means: a directory, or a unique prefix of an id.
+    """The run that a person means: a directory, a unique prefix of an id, or else a name that only one run has.
 
     Raises :class:`RunNotFoundError` if none or several answer.
     """
@@ -42,14 +42,17 @@ def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
         if run.meta.is_dir():
             return run
         raise RunNotFoundError(Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text))
-    matches = [s for s in scan(extra_roots) if s.id.startswith(text)]
+    known = list(scan(extra_roots))
+    matches = [s for s in known if s.id.startswith(text)] or [s for s in known if s.name == text]
     if len(matches) == 1:
         return RunDir(matches[0].path)
     if not matches:
-        raise RunNotFoundError(Problem("no-run", f"no run has an id that begins with {text!r}, and no such directory exists",
-                                       "List runs with: tunedeck runs"))  # fmt: skip
+        what = f"no run has an id that begins with {text!r} or that name, and no such directory exists"
+        raise RunNotFoundError(Problem("no-run", what, "List runs with: tunedeck runs"))
     ids = ", ".join(match.id for match in matches[:5])
-    raise RunNotFoundError(Problem("ambiguous-run", f"several runs begin with {text!r}: {ids}", "Give more of the id"))
+    raise RunNotFoundError(
+        Problem("ambiguous-run", f"several runs have an id or name like {text!r}: {ids}", "Give more of the id")
+    )
 
 
 def _expanded(text: str) -> Path | None:

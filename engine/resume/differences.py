@@ -107,6 +107,12 @@ def check_length(result: ResumePlan, view: RunView) -> None:
     if planned is None or result.checkpoint is None:
         return
     total, step = planned.total_steps, result.checkpoint.step
+    if result.config and result.config.max_steps and any(c.name == "num_train_epochs" for c in result.changes):
+        text = (
+            f"would change nothing: the run ends after max_steps ({result.config.max_steps}), whatever the epochs say"
+        )
+        hint = "Change max_steps, or empty it with --max_steps none"
+        result.errors.append(Problem("no-effect", text, hint, setting="num_train_epochs"))
     if total < step:
         result.errors.append(Problem("too-few-steps", f"would end at step {total}, before the checkpoint's step {step}",
             "Raise num_train_epochs or max_steps, or choose an earlier checkpoint",

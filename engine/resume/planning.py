@@ -44,6 +44,7 @@ def plan(
             problem("run-in-use", f"is still {view.state.state}{where}", "Stop it first, or watch it", run)
         )
         return result
+    result.last_step = view.step
     _recover(run)
     _choose(result, view, checkpoint)
     _settings(result, record["config"], overrides, output_dir)

@@ -26,7 +26,7 @@ class ResumePlan:
     """What :func:`start` would do. Nothing may be started while there are errors.
 
     ``checkpoint`` is ``None`` where none stands: then the run begins anew. ``candidates`` are the checkpoints that can
-    be chosen, newest first.
+    be chosen, newest first; ``last_step`` is the last step that the run has done.
     """
 
     run: RunDir
@@ -37,6 +37,7 @@ class ResumePlan:
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     as_new: bool = False
+    last_step: int = 0
     checked: Preflight | None = None
 
     @property

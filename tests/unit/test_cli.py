@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from engine import registry
+from engine.cli import main
 from engine.rundir import write_json
 from tests.support import fake_model, fake_python, make_run, write_rows
 
@@ -163,3 +165,12 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         f"{sys.executable} -m tui runs {tmp_path} | head -1", shell=True, capture_output=True, text=True, check=False
     )
     assert "Traceback" not in result.stderr
+
+
+def test_a_run_is_found_by_its_name_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        run = make_run(tmp_path / f"r{number}", name="evening" if number == 1 else "night", run_id=f"2026112{number}-a")
+        registry.remember_run(f"2026112{number}-a", run.path)
+    assert main(["show", "night"]) == 0 and "20261122-a" in capsys.readouterr().out
+    assert main(["show", "nigh"]) == 2 and "or that name" in capsys.readouterr().err
+    assert main(["show", "2026"]) == 2 and "20261121-a" in capsys.readouterr().err

@@ -148,6 +148,13 @@ def test_what_is_refused(run: RunDir, overrides: dict[str, Any], setting: str) -
     assert run.run_json.read_bytes() == before
 
 
+def test_epochs_that_max_steps_would_silence_are_refused(run: RunDir) -> None:
+    set_record(run, config={**(run.read_run() or {})["config"], "max_steps": 60})
+    assert kinds(resume.plan(run, overrides={"num_train_epochs": 5})) == ["no-effect"]
+    assert resume.plan(run, overrides={"num_train_epochs": 5, "max_steps": "none"}).ok
+    assert resume.plan(run).last_step == 40
+
+
 def test_what_an_auto_had_chosen_may_be_written_down(run: RunDir) -> None:
     set_record(run, auto={"optim": {"value": "adamw_torch", "why": "on a CPU"}})
     assert resume.plan(run, overrides={"optim": "adamw_torch"}).ok
