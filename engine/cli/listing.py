@@ -42,7 +42,14 @@ def _runs(roots: list[Path], *, as_json: bool) -> int:
         print("No runs yet. Try one: tunedeck demo")
     else:
         rows = [_row(summary) for summary in summaries]
-        print(table(["ID", "STATE", "NAME", "MODEL", "STEP", "LOSS", "EVAL", "STARTED"], rows, right=(4, 5, 6)))
+        print(
+            table(
+                ["ID", "STATE", "NAME", "MODEL", "STEP", "LOSS", "EVAL", "STARTED"],
+                rows,
+                right=(4, 5, 6),
+                drop=(3, 7, 6),
+            )
+        )
     return EXIT_DONE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -27,16 +28,35 @@ def print_problems(problems: Iterable[Problem]) -> None:
         print(f"{problem.severity}: {clean(problem, 2000)}", file=sys.stderr)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Aligned columns of cleaned text; wide (Korean) characters count double, ``right`` columns align right."""
-    from rich.cells import cell_len
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), drop: Sequence[int] = ()
+) -> str:
+    """Aligned columns of cleaned text; wide (Korean) characters count double, ``right`` columns align right.
+
+    On a terminal that is too narrow the columns ``drop`` are left out, the first of them first, and then the widest is
+    shortened, so that no line wraps; what goes into a pipe is whole.
+    """
+    from rich.cells import cell_len, set_cell_size
 
     cells = [list(header), *[[clean(cell, 200) for cell in row] for row in rows]]
     widths = [max(cell_len(row[i]) for row in cells) for i in range(len(header))]
+    shown = list(range(len(header)))
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns
+        for column in drop:
+            if sum(widths[i] + 2 for i in shown) - 2 > room:
+                shown.remove(column)
+        excess = sum(widths[i] + 2 for i in shown) - 2 - room
+        if excess > 0:
+            widest = max(shown, key=lambda i: widths[i])
+            widths[widest] = max(8, widths[widest] - excess)
     lines = []
     for row in cells:
         padded = []
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        for i in shown:
+            cell, width = row[i], widths[i]
+            if cell_len(cell) > width:
+                cell = set_cell_size(cell, width - 1).rstrip() + "…"
             space = " " * (width - cell_len(cell))
             padded.append(space + cell if i in right else cell + space)
         lines.append("  ".join(padded).rstrip())

@@ -105,7 +105,7 @@ def _show(*, as_json: bool) -> int:
     if queued:
         rows = [[str(q["position"]), q["id"], clean(q["name"] or "-", 40), q["state"], clean(q["waits_for"] or "-", 200)]
                 for q in queued]  # fmt: skip
-        print(table(["POS", "ID", "NAME", "STATE", "WAITS FOR"], rows, right=(0,)))
+        print(table(["POS", "ID", "NAME", "STATE", "WAITS FOR"], rows, right=(0,), drop=(3,)))
     else:
         print("No run waits.")
     print()

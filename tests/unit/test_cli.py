@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from engine import registry
-from engine.cli import main
+from engine.cli import main, output
 from engine.rundir import write_json
 from tests.support import fake_model, fake_python, make_run, write_rows
 
@@ -174,3 +175,25 @@ def test_a_run_is_found_by_its_name_too(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["show", "night"]) == 0 and "20261122-a" in capsys.readouterr().out
     assert main(["show", "nigh"]) == 2 and "or that name" in capsys.readouterr().err
     assert main(["show", "2026"]) == 2 and "20261121-a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_no_line_of_a_table_wraps_on_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [
+        [
+            "20261124-104516-30e3y",
+            "running (stalled)",
+            "한국어 이름" * 6,
+            "Qwen2.5-7B-Instruct",
+            "10/12000",
+            "3.763",
+            "-",
+        ]
+    ]
+    text = output.table(["ID", "STATE", "NAME", "MODEL", "STEP", "LOSS", "EVAL"], rows, right=(4, 5, 6), drop=(3, 6))
+    assert all(cell_len(line) <= width for line in text.splitlines()), text
+    assert "20261124-104516-30e3y" in text and ("Qwen" in text) == (width == 160)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    assert "Qwen" in output.table(["ID", "STATE", "NAME", "MODEL", "STEP", "LOSS", "EVAL"], rows, drop=(3,))
