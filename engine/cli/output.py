@@ -33,7 +33,7 @@ def table(
 ) -> str:
     """Aligned columns of cleaned text; wide (Korean) characters count double, ``right`` columns align right.
 
-    On a terminal that is too narrow the columns ``drop`` are left out, the first of them first, and then the widest is
+    On a terminal that is too narrow the columns ``drop`` are left out, the first of them first, and then the widest are
     shortened, so that no line wraps; what goes into a pipe is whole.
     """
     from rich.cells import cell_len, set_cell_size
@@ -46,10 +46,10 @@ def table(
         for column in drop:
             if sum(widths[i] + 2 for i in shown) - 2 > room:
                 shown.remove(column)
-        excess = sum(widths[i] + 2 for i in shown) - 2 - room
-        if excess > 0:
-            widest = max(shown, key=lambda i: widths[i])
-            widths[widest] = max(8, widths[widest] - excess)
+        for column in sorted(shown, key=lambda i: -widths[i]):
+            excess = sum(widths[i] + 2 for i in shown) - 2 - room
+            if excess > 0 and header[column] != "ID":  # an id is for typing it again
+                widths[column] = max(6, widths[column] - excess)
     lines = []
     for row in cells:
         padded = []
