@@ -127,6 +127,10 @@ WATCH: tuple[Key, ...] = (
 
 RESUME = (
     Key("resume.start", "enter,f5,ctrl+r", "start", "resume", "Go on with the run", display="⏎", palette=False),
+    # Before the field sees them: keys that come in one burst with a tab go to the field after it.
+    Key("resume.next", "tab", "app.focus_next", "next field", "The next field", priority=True, palette=False),
+    Key("resume.previous", "shift+tab", "app.focus_previous", "previous field", "The field before", show=False,
+        priority=True, palette=False),
     Key("resume.newer", "up", "choose(-1)", "newer", "The checkpoint above", display="↑", palette=False),
     Key("resume.older", "down", "choose(1)", "older", "The checkpoint below", display="↓", palette=False),
     Key("resume.new", "f6,ctrl+t", "switch", "as a new run", "Into the same run, or as a new run in a directory of its own",

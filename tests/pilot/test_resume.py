@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
+from textual.widgets import Input
 
 from engine.rundir import RunDir, write_json
 from tests.support import ended, fake_model, launch_fake, make_run, until, write_rows
@@ -113,6 +116,58 @@ async def test_more_epochs_another_rate_and_other_settings(here: Path) -> None:
         await pilot.press("enter")
         await pilot.pause(0.2)
         assert app.screen is screen and screen.busy != STARTING
+
+
+async def test_what_is_typed_first_replaces_the_epochs(here: Path) -> None:
+    killed(here)
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await listed(pilot)
+        await pilot.press("r")
+        screen = await opened(pilot)
+        assert "tab next field" in shown(app)
+        await pilot.press("3")
+        assert screen.query_one("#num_train_epochs", Input).value == "3"
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_burst_of_keys_lands_in_its_fields_and_its_enter_is_kept(
+    here: Path, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    killed(here)
+    asked: list[Any] = []
+    monkeypatch.setattr(ResumeScreen, "_start", lambda self, plan: asked.append(plan) or self.Done(None, []))
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await listed(pilot)
+        await pilot.press("r")
+        if early:
+            await until(pilot, lambda: isinstance(app.screen, ResumeScreen) and app.screen.focused is not None)
+        else:
+            await opened(pilot)
+        screen = dialog(app)
+        for key in ("1", "tab", *"1e-5", "tab", *"300", "enter"):
+            app.post_message(Key(key, key if len(key) == 1 else None))  # all at once, as a paste or a fast typist does
+        await until(pilot, lambda: "still checking" in shown(app) or bool(asked), 5)
+        await until(pilot, lambda: bool(asked), 20)
+        typed = [
+            screen.query_one(f"#{name}", Input).value for name in ("num_train_epochs", "learning_rate", "max_steps")
+        ]
+        assert typed == ["1", "1e-5", "300"]
+        config = asked[0].config
+        assert (config.num_train_epochs, config.learning_rate, config.max_steps) == (1, 1e-5, 300)
+
+
+async def test_an_enter_at_once_starts_and_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(here)
+    gate = threading.Event()
+    monkeypatch.setattr(ResumeScreen, "_start", lambda self, plan: (gate.wait(10), self.Done(None, []))[1])
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await listed(pilot)
+        await pilot.press("r", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ResumeScreen) and "starting…" in shown(app), 20)
+        gate.set()
 
 
 async def test_what_cannot_be_changed_is_refused_before_anything_starts(here: Path) -> None:

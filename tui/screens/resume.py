@@ -14,9 +14,11 @@ from textual.events import Resize
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
+from textual.widgets.input import Selection
 
 from engine.errors import Problem, TunedeckError
 from engine.text import clean, shorten_path
+from tui.glyphs import glyphs
 from tui.keys import bindings
 from tui.resume import inputs, words
 from tui.widgets.lines import Lines
@@ -91,7 +93,7 @@ class ResumeScreen(ModalScreen[Path | None]):
         self._candidates: list[Checkpoint] = []
         self._ready = False
         self._proposed = ""
-        self._wanted = False
+        self._wanted: Wish | None = None
         self.as_new = False
         self.busy = CHECKING
 
@@ -180,9 +182,13 @@ class ResumeScreen(ModalScreen[Path | None]):
             box = self.query_one(f"#{name}", Input)
             if not box.value:
                 box.value = self._recorded.get(name, "")
-                box.cursor_position = len(box.value)
+                # What is typed next replaces it, as it does in a field that one comes to by tab.
+                box.selection = Selection(0, len(box.value)) if box.has_focus else Selection.cursor(len(box.value))
         self._ready = True
         self._proposed = clean(message.proposed, None)
+        folder = self.query_one("#output_dir", Input)
+        if self.as_new and not folder.value:
+            folder.value = self._proposed
         self._replan()
 
     def on_resume_screen_planned(self, message: Planned) -> None:
@@ -204,8 +210,9 @@ class ResumeScreen(ModalScreen[Path | None]):
             outcome.update(words.outcome(message.plan, problems))
         if problems:
             self.plan = None
+        wanted, self._wanted = self._wanted, None
         self._show()
-        if self._wanted:
+        if wanted == message.wish:
             self.action_start()
 
     def on_resume_screen_done(self, message: Done) -> None:
@@ -232,7 +239,9 @@ class ResumeScreen(ModalScreen[Path | None]):
         wish = self._read()
         if wish == self._wish and (self.plan is not None or self._planning is not None):
             return
-        self._wish, self.plan, self.busy, self._wanted = wish, None, CHECKING, False
+        self._wish, self.plan, self.busy = wish, None, CHECKING
+        if self._wanted != wish:
+            self._wanted = None  # something else was asked for after Enter
         self._show()
         if wait:
             self.set_timer(wait, lambda: self._begin(wish))
@@ -269,13 +278,20 @@ class ResumeScreen(ModalScreen[Path | None]):
         self.set_class(self.as_new, "-new")
         if self.busy:
             self.query_one("#resume-outcome", Static).update(Content.styled(self.busy, "$text-muted"))
+        self.query_one("#resume-foot", Static).update(self._foot())
+
+    def _foot(self) -> Content:
+        if self.busy == STARTING:
+            return Content.styled(f"starting{glyphs().ellipsis}", "bold $accent")
+        if self._wanted is not None:
+            words = f"still checking{glyphs().ellipsis} then it starts"
+            return Content.assemble((words, "bold $accent"), "   ", ("esc", "bold $accent"), " back")
         switch = "the same run" if self.as_new else "as a new run"
-        keys = (("⏎", "resume"), ("F6", switch), ("↑↓", "checkpoint"), ("esc", "back"))
+        keys = (("⏎", "resume"), ("tab", "next field"), ("F6", switch), ("↑↓", "checkpoint"), ("esc", "back"))
         parts: list[Any] = []
         for key, label in keys:
             parts += [(key, "bold $accent"), f" {label}   "]
-        foot = self.query_one("#resume-foot", Static)
-        foot.update(Content.assemble(*parts).rstrip())
+        return Content.assemble(*parts).rstrip()
 
     def _place(self) -> int:
         """Where the chosen checkpoint stands among the candidates."""
@@ -306,8 +322,16 @@ class ResumeScreen(ModalScreen[Path | None]):
 
     def action_start(self) -> None:
         """Start what was planned; if it is being planned still, as soon as it is."""
-        self._wanted = self.plan is None and self.busy == CHECKING
-        if self.plan is None or not self.plan.ok or self.busy:
+        if self.busy == STARTING:
+            return
+        wish = self._read()
+        if self.busy or wish != self._wish:
+            self._wanted = wish
+            if self._ready:
+                self._replan()
+            self._show()
+            return
+        if self.plan is None or not self.plan.ok:
             return
         plan = self.plan
         self.busy = STARTING
