@@ -377,6 +377,24 @@ async def test_orders(folder: Path) -> None:
         await until(pilot, lambda: names(app)[-1] == "n0-completed")
 
 
+async def test_the_selected_run_is_kept_by_an_order_and_by_the_end_of_a_filter(folder: Path) -> None:
+    app = app_of()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await found(pilot)
+        await pilot.press("down")
+        assert selected(app) == "n4-lost"
+        for _ in range(4):
+            await pilot.press("o")
+            assert selected(app) == "n4-lost"
+        await pilot.press("slash")
+        await write(pilot, "model-1")
+        await until(pilot, lambda: names(app) == ["n1-failed"])
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(app)) == 6)
+        await pilot.pause()
+        assert selected(app) == "n1-failed"
+
+
 async def test_enter_watches_and_escape_comes_back(folder: Path) -> None:
     from tui.screens.watch import WatchScreen
 

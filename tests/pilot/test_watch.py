@@ -479,6 +479,16 @@ async def test_a_queued_run_says_calmly_what_it_waits_for(tmp_path: Path, size: 
         await until(pilot, lambda: "queued 1" in head(app) and "waits for a free slot" in head(app))
 
 
+async def test_the_keys_of_a_running_run_come_when_its_turn_comes(tmp_path: Path) -> None:
+    run = live_run(tmp_path / "run", steps=1, evals=0, state="queued")
+    app = watching(run.path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(pilot)
+        assert "k checkpoint" not in picture(app)
+        write_json(run.status_json, {**(run.read_status() or {}), "state": "running"})
+        await until(pilot, lambda: all(word in picture(app) for word in ("k checkpoint", "e evaluate", "S stop now")))
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_head_tells_of_a_resumed_run(tmp_path: Path, size: tuple[int, int]) -> None:
     run = live_run(tmp_path / "run", name="night", steps=40)

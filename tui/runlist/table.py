@@ -94,6 +94,10 @@ class RunTable(ScrollView, can_focus=True):
         self._go(0)
         self._moved = False
 
+    def keep_selected(self) -> None:
+        """Stay on the selected run wherever the next list has it."""
+        self._moved = bool(self.runs)
+
     def _lay_out(self) -> None:
         width = max(20, self.scrollable_content_region.width) - 1
         placed = columns.layout(width, columns.widths(self.runs))

@@ -335,7 +335,7 @@ class RunsScreen(Screen[None]):
     def action_order(self) -> None:
         """The next order."""
         order = self.list.next_order()
-        self.table.select_first()
+        self.table.keep_selected()
         self._draw()
         self._draw_header()
         words = {"started": "newest first", "name": "by name", "state": "by state, live ones first",
@@ -381,7 +381,10 @@ class RunsScreen(Screen[None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while typing."""
         self.list.set_filter(event.value)
-        self.table.select_first()
+        if self.list.words:
+            self.table.select_first()
+        else:
+            self.table.keep_selected()
         self._draw()
 
     def on_input_submitted(self) -> None:
@@ -394,6 +397,7 @@ class RunsScreen(Screen[None]):
     def key_escape(self) -> None:
         """Clear the filter."""
         for line in self.query(FilterLine):
+            self.table.keep_selected()
             self.list.set_filter("")
             line.remove()
             self.table.focus()

@@ -129,8 +129,9 @@ class WatchScreen(Screen[None]):
         self._ready |= update.caught_up
         if first or before.state.live != self.facts.state.live:
             self.set_class(not self.facts.state.live, "-ended")
-            self.refresh_bindings()
             self.call_after_refresh(self._tick)
+        if first or before.state.state != self.facts.state.state:
+            self.refresh_bindings()
         self._flush(fit=first or before.state.live != self.facts.state.live)
         if first or before.state != self.facts.state or before.problem != self.facts.problem:
             self._tick()
