@@ -84,7 +84,7 @@ async def test_the_newest_checkpoint_is_offered_and_others_can_be_chosen(here: P
         screen = await opened(pilot)
         text = shown(app)
         assert "▌ step      30" in text and "step      10" in text and "70 more steps, up to step 100" in text
-        assert "1e-4" in text and "Nothing has changed since" in text
+        assert "1e-4" in text and "Nothing has changed since" in text and "steps 31–40 are done again" in text
         await pilot.press("down", "down", "down")
         await planned(pilot)
         assert (

@@ -489,6 +489,41 @@ async def test_the_keys_of_a_running_run_come_when_its_turn_comes(tmp_path: Path
         await until(pilot, lambda: all(word in picture(app) for word in ("k checkpoint", "e evaluate", "S stop now")))
 
 
+@pytest.mark.parametrize("state", ["queued", "starting", "running"])
+async def test_what_a_dead_attempt_did_is_not_shown_as_the_present(tmp_path: Path, state: str) -> None:
+    run = live_run(tmp_path / "run", name="night", steps=40, state=state)
+    entry = {"attempt": 1, "time": 1.0, "command": "", "checkpoint": None, "step": 0, "changes": {}, "notes": []}
+    again = {**entry, "attempt": 2, "checkpoint": "/x/checkpoint-20", "step": 20}
+    write_json(run.run_json, {**(run.read_run() or {}), "attempts": [entry, again]})
+    write_json(run.status_json, {**(run.read_status() or {}), "attempts": 2, "step": 40, "last_loss": 0.9})
+    app = watching(run.path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(pilot)
+        assert "goes on after step 20 of 100" in head(app) and "left" not in head(app) and "40" not in head(app)
+        assert ("will go on after step 20" if state == "queued" else "attempt 2, resumed at step 20") in head(app)
+        numbers = {line.rsplit(maxsplit=1)[0]: line.split()[-1] for line in values(app).splitlines() if line.strip()}
+        assert numbers["loss"] == numbers["smooth"] == numbers["learning rate"] == "–"
+        if state == "running":
+            await pilot.press("S")
+            await until(pilot, lambda: "It has not done a step since" in picture(app))
+            await pilot.press("n")
+        write_json(run.run_json, {**(run.read_run() or {}),
+                                  "attempts": [entry, {**again, "changes": {"num_train_epochs": ["1", "2"]}}]})  # fmt: skip
+        writer = EventWriter(run.events, attempt=2)
+        writer.write("step", step=21, total_steps=200, loss=1.5)
+        await until(pilot, lambda: "21 / 200" in head(app) and "goes on" not in head(app) and "1.5000" in values(app))
+
+
+def test_what_a_stop_costs_is_said_in_plain_numbers(tmp_path: Path) -> None:
+    from tui.watch.feed import Facts
+    from tui.watch.words import loss_of_stopping
+
+    one = loss_of_stopping(Facts(tmp_path, step=11, last_checkpoint=10, median_step=0.2))
+    assert one.endswith("The step since the checkpoint at step 10 is lost.")
+    some = loss_of_stopping(Facts(tmp_path, step=15, last_checkpoint=10, median_step=2.0))
+    assert some.endswith("The 5 steps since the checkpoint at step 10 are lost, about 10s of work.")
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_head_tells_of_a_resumed_run(tmp_path: Path, size: tuple[int, int]) -> None:
     run = live_run(tmp_path / "run", name="night", steps=40)

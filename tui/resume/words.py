@@ -71,7 +71,15 @@ def plan_words(plan: ResumePlan) -> str:
     if total is None:
         return ""
     left = total - plan.step
-    return f"{max(0, left):,} more steps, up to step {total:,}" if plan.step else f"{total:,} steps from the beginning"
+    if not plan.step:
+        return f"{total:,} steps from the beginning"
+    more = f"{max(0, left):,} more step{'' if left == 1 else 's'}, up to step {total:,}"
+    again = min(plan.last_step, total)
+    if plan.as_new or again <= plan.step:
+        return more
+    first = plan.step + 1
+    steps = f"steps {first:,}{glyphs().dash}{again:,} are" if again > first else f"step {first:,} is"
+    return f"{more}; {steps} done again"
 
 
 def outcome_of_problems(problems: list[Problem]) -> Content:

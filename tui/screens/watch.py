@@ -166,7 +166,14 @@ class WatchScreen(Screen[None]):
         if time.monotonic() < until:
             lines[2] = [(text, "accent")]
         head.show(lines)
-        values.show(words.values(self.facts, self._smooth, values.size.width, values.size.height))
+        values.show(
+            words.values(
+                self.facts,
+                None if self.facts.before_first_step else self._smooth,
+                values.size.width,
+                values.size.height,
+            )
+        )
         for chart in self.charts:
             chart.flush()
 

@@ -27,6 +27,8 @@ LAST_VALUES = (
     "gpu_memory_peak", "gpu_memory_allocated", "gpu_memory_reserved", "host_memory",
 )  # fmt: skip
 BUDGET_SECONDS = 0.05
+# Settings that decide how many steps a run has.
+LENGTHS = frozenset({"num_train_epochs", "max_steps", "batch_size", "gradient_accumulation_steps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Facts:
     has_adapter: bool = False
     attempt: int = 1
     resumed_step: int | None = None
+    # An attempt after an end that has not done a step yet: ``step`` is the one that it goes on after.
+    before_first_step: bool = False
     seconds_before: float = 0.0
     queue_position: int | None = None
     waits_for: str = ""
@@ -206,6 +210,7 @@ class WatchFeed:
         control = view.controls[-1] if view.controls else None
         best_loss, best_step = self._best or (None, None)
         recorded = _whole(view.status.get("step")) or 0
+        goes_on = self._before_first_step()
         return Facts(
             path=run.path,
             problem=self._problem(),
@@ -214,15 +219,17 @@ class WatchFeed:
             state=view.state,
             reason=clean(view.state.reason, 500),
             host=clean(view.state.host, 100),
-            step=view.step if len(steps) else recorded,
+            step=(view.resumed_step or 0) if goes_on else view.step if len(steps) else recorded,
             expected_step=view.step if self._follower.caught_up else max(view.step, recorded),
-            total_steps=view.total_steps,
-            epoch=view.epoch,
+            total_steps=self._next_total() if goes_on else view.total_steps,
+            epoch=None if goes_on else view.epoch,
             epochs=_real(config.get("num_train_epochs")),
             started=view.started,
             ended=view.ended if view.ended or view.state.live else view.last_event,
             last_event=view.last_event,
-            remaining=view.remaining if view.state.state == states.RUNNING and not view.state.stalled else None,
+            remaining=view.remaining
+            if view.state.state == states.RUNNING and not (goes_on or view.state.stalled)
+            else None,
             median_step=view.median_step_seconds,
             phase=view.phase,
             notice=(notice.time, clean(notice.level, 20), clean(notice.text, 500)) if notice else None,
@@ -231,10 +238,10 @@ class WatchFeed:
             nonfinite_text=self._alarms.nonfinite,
             control=_control(control) if control else None,
             waiting=tuple(run.requests()),
-            values={name: steps.last(name) for name in LAST_VALUES},
+            values={} if goes_on else {name: steps.last(name) for name in LAST_VALUES},
             best_loss=best_loss,
             best_step=best_step,
-            eval_loss=view.evals.last("eval_loss"),
+            eval_loss=None if goes_on else view.evals.last("eval_loss"),
             best_eval=self._best_eval,
             nonfinite_loss=len(steps.nonfinite.get("loss", ())),
             checkpoints=len(view.checkpoints),
@@ -243,11 +250,24 @@ class WatchFeed:
             has_adapter=not view.state.live and (run.path / "adapter_config.json").is_file(),
             attempt=view.attempt_number,
             resumed_step=view.resumed_step,
+            before_first_step=goes_on,
             seconds_before=view.seconds_before,
             queue_position=view.queue_position,
             waits_for=clean(view.waits_for, 300),
             damaged=view.damaged,
         )
+
+    def _before_first_step(self) -> bool:
+        view = self._view
+        again = view.attempt_number > 1 or view.resumed_step is not None
+        return again and view.state.live and self._follower.caught_up and view.step_attempt < view.attempt_number
+
+    def _next_total(self) -> int | None:
+        """How many steps the newest attempt will have; ``None`` where its changed settings leave that open."""
+        changes = self._view.attempts[-1].get("changes") if self._view.attempts else None
+        if not isinstance(changes, dict) or not LENGTHS & changes.keys():
+            return self._view.total_steps
+        return _whole(self.values.get("max_steps"))
 
     def _problem(self) -> str:
         run = self._follower.rundir

@@ -74,7 +74,11 @@ def history(facts: Facts) -> str:
     """Which attempt this is, and from where it went on; empty for a run that never ended before."""
     if facts.attempt < 2 and facts.resumed_step is None:
         return ""
-    begun = "from the beginning" if facts.resumed_step is None else f"resumed at step {facts.resumed_step:,}"
+    queued = facts.state.state == states.QUEUED
+    if facts.resumed_step is None:
+        begun = "from the beginning"
+    else:
+        begun = f"{'will go on after' if queued else 'resumed at'} step {facts.resumed_step:,}"
     return f"attempt {facts.attempt}, {begun}" if facts.attempt > 1 else begun
 
 
@@ -111,11 +115,14 @@ def progress(facts: Facts, now: float, width: int) -> Line:
     share = fmt.share(facts.step, total)
     steps = f"{facts.step:,} / {total:,}" if total else f"{facts.step:,}"
     parts: Line = [("step ", "muted"), (steps, "value")]
+    if facts.before_first_step and facts.step:
+        of = f" of {total:,}" if total else ""
+        parts = [("goes on after step ", "muted"), (f"{facts.step:,}{of}", "value")]
     if facts.epoch is not None and math.isfinite(facts.epoch):
         of = f" / {facts.epochs:g}" if facts.epochs else ""
         parts += [("   epoch ", "muted"), (f"{facts.epoch:.2f}{of}", "value")]
     parts += [("   elapsed ", "muted"), (fmt.duration(elapsed(facts, now)), "value")]
-    if facts.state.live:
+    if facts.state.live and not facts.before_first_step:
         parts += [("   left ", "muted"), (fmt.duration(facts.remaining), "value")]
     percent = fmt.percent(share).rjust(4) if share is not None else "    "
     room = width - length(parts) - len(percent) - 4
@@ -170,12 +177,24 @@ def loss_of_stopping(facts: Facts) -> str:
     """What a stop without saving costs."""
     if not facts.step:
         return "It has not finished a step yet: nothing is lost."
+    if facts.before_first_step:
+        return "It has not done a step since it was resumed: nothing is lost."
     saved = facts.last_checkpoint or 0
     steps = max(0, facts.step - saved)
-    work = f", about {fmt.duration(steps * facts.median_step)} of work" if facts.median_step else ""
+    seconds = steps * (facts.median_step or 0.0)
+    work = f", about {fmt.duration(seconds)} of work" if seconds >= 1 else ""
+    ends = "It ends at once without saving."
     if not saved:
-        return f"It ends at once without saving. There is no checkpoint yet: all {facts.step:,} steps are lost{work}."
-    return f"It ends at once without saving. The {steps:,} steps since the checkpoint at step {saved:,} are lost{work}."
+        lost = f"all {steps:,} steps are lost" if steps > 1 else "its only step is lost"
+        return f"{ends} There is no checkpoint yet: {lost}{work}."
+    if not steps:
+        return f"{ends} Nothing was done since the checkpoint at step {saved:,}."
+    lost = (
+        f"{steps:,} steps since the checkpoint at step {saved:,} are"
+        if steps > 1
+        else f"step since the checkpoint at step {saved:,} is"
+    )
+    return f"{ends} The {lost} lost{work}."
 
 
 def _waiting(facts: Facts, now: float, asked: Control | None) -> Line:
@@ -218,7 +237,9 @@ def _phase(facts: Facts, now: float) -> Line:
     phase = facts.phase
     if phase.name in ("", "training"):
         return (
-            [] if facts.step or facts.state.state != states.STARTING else [("starting the training process", "muted")]
+            []
+            if (facts.step and not facts.before_first_step) or facts.state.state != states.STARTING
+            else [("starting the training process", "muted")]
         )
     text = PHASES.get(phase.name, "") or "busy"
     if phase.done is not None and phase.total:
