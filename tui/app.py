@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 REVIVE_SECONDS = 30.0
 
 
+def _goes_on(live: list[RunSummary]) -> str:
+    """How many of these runs train on without the app, and how many wait."""
+    queued = sum(run.state == "queued" for run in live)
+    running = len(live) - queued
+    which = live[0].id if len(live) == 1 else "ID"
+    if not running:
+        words = (
+            "runs wait in the queue and start by themselves"
+            if queued > 1
+            else "run waits in the queue and starts by itself"
+        )
+        return f"{queued} {words}: tunedeck watch {which}"
+    waits = f", {queued} wait{'' if queued > 1 else 's'} in the queue" if queued else ""
+    return f"{running} run{'s go' if running > 1 else ' goes'} on{waits}: tunedeck watch {which}"
+
+
 def _commands() -> type[Provider]:
     from tui.palette import Commands
 
@@ -171,8 +187,7 @@ class TunedeckApp(App[None]):
         """Leave at once; runs are none of the app's processes and go on."""
         live = [run for run in self._home.list.live if run.here]
         if live:
-            which = live[0].id if len(live) == 1 else "ID"
-            leaving.say_after(f"{len(live)} run{'s go' if len(live) > 1 else ' goes'} on: tunedeck watch {which}")
+            leaving.say_after(_goes_on(live))
         if not self.is_headless:
             leaving.insist(0)
         self.exit()

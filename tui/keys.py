@@ -43,6 +43,7 @@ RUNS = (
     Key("runs.demo", "d", "demo", "sample run", "Set up the sample run: a tiny model, no GPU, no network"),
     Key("runs.clone", "c", "clone", "clone", "Set up a new run with the settings of the selected one"),
     Key("runs.stop", "s", "stop", "stop", "Ask the selected run to finish its step, save and end"),
+    Key("runs.cancel", "s", "cancel", "cancel", "Take the selected run out of the queue"),
     Key("runs.resume", "r", "resume", "resume", "Go on with the selected run from one of its checkpoints"),
     Key("runs.earlier", "left_square_bracket,ctrl+up", "move_queued(-1)", "earlier",
         "Move a queued run forward in the queue (also ^↑)", display="["),
@@ -104,6 +105,7 @@ WARNINGS = (
 WATCH: tuple[Key, ...] = (
     Key("watch.back", "escape", "back", "runs", "Back to the runs; this one goes on", display="esc"),
     Key("watch.stop", "s", "stop", "stop", "Ask the run to finish its step, save and end"),
+    Key("watch.cancel", "s", "cancel", "cancel", "Take the run out of the queue"),
     Key("watch.checkpoint", "k", "checkpoint", "checkpoint", "Ask for a checkpoint after this step"),
     Key("watch.resume", "r", "resume", "resume", "Go on with this run from one of its checkpoints"),
     Key("watch.loss", "1", "chart(1)", "chart", "Choose the loss chart (2 learning rate, 3 speed, 4 memory)",

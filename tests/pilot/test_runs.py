@@ -103,7 +103,7 @@ async def test_all_runs_stand_there_newest_first(folder: Path, size: tuple[int, 
         rows = [next(line for line in lines if name in line) for name in names(app)]
         assert rows[0].startswith("▌● running") and "20/40" in rows[0]
         assert [row.split()[1] for row in rows[1:]] == ["lost", "killed", "stopped", "failed", "completed"]
-        assert "6 runs · 1 live" in lines[0]
+        assert "6 runs · 1 running" in lines[0]
         assert all(cell_len(line) == size[0] for line in lines)
         assert "help" in lines[-1] and "quit" in lines[-1]
 
@@ -611,13 +611,17 @@ async def test_moving_in_the_queue_and_leaving_it(tmp_path: Path, monkeypatch: p
     app = app_of()
     async with app.run_test(size=(120, 30), notifications=True) as pilot:
         await found(pilot)
-        assert "[ earlier" in footer(app) and "] later" in footer(app)
+        assert "[ earlier" not in footer(app) and "] later" in footer(app)
+        assert "s cancel" in footer(app) and "s stop" not in footer(app)
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: order_now() == ["q2", "q1", "q3"])
+        await until(pilot, lambda: names(app) == ["q2", "q1", "q3"] and "[ earlier" in footer(app))
+        numbers = [line[1:11].strip() for line in picture(app) if line[1:].startswith("◦ queued")][:3]
+        assert numbers == ["◦ queued 1", "◦ queued 2", "◦ queued 3"]  # at once: nobody writes their records here
         await pilot.press("ctrl+down")
         await until(pilot, lambda: order_now() == ["q2", "q3", "q1"])
+        await until(pilot, lambda: "] later" not in footer(app))
         await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "q1 is the last in the queue" in shown(app))
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: order_now() == ["q2", "q1", "q3"])
         assert selected(app) == "q1"
@@ -625,6 +629,29 @@ async def test_moving_in_the_queue_and_leaving_it(tmp_path: Path, monkeypatch: p
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "Cancel q1?" in shown(app))
         await pilot.press("y")
         await until(pilot, lambda: runs[0].requests() == ["stop"])
+
+
+async def test_the_queue_is_one_block_with_the_next_run_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    now = time.time()
+    runs = queued(tmp_path / "runs", 3)
+    for number, run in enumerate(runs):  # made in the queue's order, so that the newest waits longest
+        made = now - 300 + 100 * number
+        write_json(run.run_json, {**(run.read_run() or {}), "created": made})
+        write_json(run.status_json, {**(run.read_status() or {}), "created": made})
+    make_run(tmp_path / "runs" / "between", steps=5, created=now - 150, run_id="between")
+    make_run(tmp_path / "runs" / "live", steps=5, total=9, state="running", created=now - 500, run_id="live")
+    app = app_of()
+    said: list[str] = []
+    monkeypatch.setattr("tui.leaving.say_after", said.append)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await found(pilot)
+        assert names(app) == ["q1", "q2", "q3", "between", "live"]
+        assert "5 runs · 1 running · 3 queued" in shown(app)
+        await pilot.press("o", "o")
+        assert names(app) == ["live", "q1", "q2", "q3", "between"]
+        await pilot.press("q")
+    assert said == ["1 run goes on, 3 wait in the queue: tunedeck watch ID"]
 
 
 async def test_only_a_queued_run_moves(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,26 @@ ORDERS: dict[str, Callable[[RunSummary], tuple[Any, ...]]] = {
 }
 
 
+# In these orders the queue is shown as what it is: one block, the next run first.
+_QUEUE_TOGETHER = ("started", "state")
+
+
+def _waits(run: RunSummary) -> bool:
+    """Whether it stands in this machine's queue."""
+    return run.state == "queued" and run.here
+
+
+def _gather_queue(runs: list[RunSummary]) -> list[RunSummary]:
+    """The same list with the queued runs together, in the queue's order, where the first of them stands."""
+    queue = [run for run in runs if _waits(run)]
+    if len(queue) < 2:
+        return runs
+    first = next(place for place, run in enumerate(runs) if _waits(run))
+    queue.sort(key=lambda run: run.queue_position if run.queue_position is not None else math.inf)
+    rest = [run for run in runs if not _waits(run)]
+    return [*rest[:first], *queue, *rest[first:]]
+
+
 class RunList:
     """All known runs by path; :attr:`visible` are those that pass the filter, in order."""
 
@@ -52,6 +73,28 @@ class RunList:
     def live(self) -> list[RunSummary]:
         """Runs that have not ended."""
         return [run for run in self.runs.values() if run.live]
+
+    @property
+    def queued(self) -> list[RunSummary]:
+        """Runs in this machine's queue."""
+        return [run for run in self.runs.values() if _waits(run)]
+
+    def can_move(self, run: RunSummary | None, by: int) -> bool:
+        """Whether a run can go so many places forward (negative) or back in the queue."""
+        if run is None or not _waits(run):
+            return False
+        place = run.queue_position
+        return place is None or (place > 1 if by < 0 else place < len(self.queued))
+
+    def renumber(self, order: list[str]) -> None:
+        """The queue's new order (ids of runs), before their supervisors write it down."""
+        places = {run_id: place for place, run_id in enumerate(order, 1)}
+        for run in self.queued:
+            place = places.get(run.id)
+            if place is not None and place != run.queue_position:
+                # What it was said to wait for was true of its old place.
+                self.runs[run.path] = dataclasses.replace(run, queue_position=place, waits_for=None)
+        self._arrange()
 
     def update(self, changed: Iterable[RunSummary], gone: Iterable[str] = ()) -> None:
         """Take in news."""
@@ -76,7 +119,8 @@ class RunList:
     def _arrange(self) -> None:
         runs = self.runs.values()
         shown = [run for run in runs if self._matches(run)] if self.words else list(runs)
-        self.visible = sorted(shown, key=ORDERS[self.order])
+        shown.sort(key=ORDERS[self.order])
+        self.visible = _gather_queue(shown) if self.order in _QUEUE_TOGETHER else shown
 
     def _matches(self, run: RunSummary) -> bool:
         flags = " stalled" if run.stalled else ""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from engine.history import RunSummary
 
 
-def move(run: RunSummary, by: int) -> str:
-    """Move a run so many places; returns where it stands now, in words.
+def move(run: RunSummary, by: int) -> tuple[str, list[str]]:
+    """Move a run so many places; returns where it stands now, in words, and the ids of all that wait, in order.
 
     Raises :class:`InputError` if it does not wait any more.
     """
@@ -25,10 +25,10 @@ def move(run: RunSummary, by: int) -> str:
     before = order.index(run.id) + 1
     wanted = min(max(before + by, 1), len(order))
     if wanted == before:
-        return f"{clean(run.name, 100)} is the {'first' if by < 0 else 'last'} in the queue"
+        return f"{clean(run.name, 100)} is the {'first' if by < 0 else 'last'} in the queue", order
     after = [entry.id for entry in entries.move(run.id, wanted)]
     place = after.index(run.id) + 1 if run.id in after else wanted
-    return f"{clean(run.name, 100)} is number {place} of {len(after)} in the queue"
+    return f"{clean(run.name, 100)} is number {place} of {len(after)} in the queue", after
 
 
 def cancel(path: Path | str) -> None:

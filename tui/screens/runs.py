@@ -162,16 +162,20 @@ class RunsScreen(Screen[None]):
         if run is None and self.list.words:
             note = [("No run has all of these words. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]
         self.panel.show(run, note)
-        able = (run is not None, run.state if run is not None else "")
+        able = (run.state, run.queue_position, len(self.list.queued)) if run is not None else ()
         if able != self._able:
             self._able = able
             self.refresh_bindings()
 
     def _count(self) -> str:
-        total, shown, live = len(self.list.runs), len(self.list.visible), len(self.list.live)
+        total, shown = len(self.list.runs), len(self.list.visible)
+        queued = sum(run.state == "queued" for run in self.list.live)
+        running = len(self.list.live) - queued
         parts = [f"{shown:,} of {total:,} runs" if self.list.words else f"{total:,} run{'' if total == 1 else 's'}"]
-        if live:
-            parts.append(f"{live} live")
+        if running:
+            parts.append(f"{running} running")
+        if queued:
+            parts.append(f"{queued} queued")
         if self.searching:
             parts.append("searching")
         return f" {glyphs().dot} ".join(parts)
@@ -213,11 +217,13 @@ class RunsScreen(Screen[None]):
         """Keys for a run need one; only a live one can be stopped."""
         run = self.table.selected if self.is_mounted else None
         if action == "stop":
-            return run is not None and run.live
+            return run is not None and run.live and run.state != "queued"
+        if action == "cancel":
+            return run is not None and run.state == "queued"
         if action == "resume":
             return run is not None and run.state in RESUMABLE and run.tool == "tunedeck"
         if action == "move_queued":
-            return run is not None and run.state == "queued" and run.here
+            return self.list.can_move(run, parameters[0] if isinstance(parameters[0], int) else 1)
         if action in NEEDS_RUN:
             return run is not None
         if action in ("filter", "order"):
@@ -276,12 +282,22 @@ class RunsScreen(Screen[None]):
         from tui.runlist import queueing
 
         try:
-            words = queueing.move(run, by)
+            words, order = queueing.move(run, by)
         except TunedeckError as error:
             self.app.call_from_thread(report.show_problems, self.app, error.problems, "It was not moved")
             return
+        self.app.call_from_thread(self._renumber, order)
         self.app.call_from_thread(report.tell, self.app, words)
         self.feed.resume()
+
+    def _renumber(self, order: list[str]) -> None:
+        self.list.renumber(order)
+        self.table.keep_selected()
+        self._draw()
+
+    def action_cancel(self) -> None:
+        """Ask first, then take the run out of the queue."""
+        self.action_stop()
 
     def action_stop(self) -> None:
         """Ask first, then ask the run."""

@@ -223,7 +223,9 @@ class WatchScreen(Screen[None]):
         """Nothing can be asked of a run that has ended, and only such a one goes on."""
         if action == "resume":
             return self.facts.state.state in states.ENDED
-        if self.facts.state.state == states.QUEUED and action in ("stop_now", "checkpoint", "evaluate"):
+        if action == "cancel":
+            return self.facts.state.state == states.QUEUED
+        if self.facts.state.state == states.QUEUED and action in ("stop", "stop_now", "checkpoint", "evaluate"):
             return False
         return self.facts.state.live or action not in ("stop", "stop_now", "checkpoint", "evaluate")
 
@@ -281,6 +283,10 @@ class WatchScreen(Screen[None]):
         """Ask from where and with what, then go on."""
         if self.facts.state.state in states.ENDED:
             cast("TunedeckApp", self.app).open_resume(self.path, self.facts.name)
+
+    def action_cancel(self) -> None:
+        """Take the run out of the queue."""
+        self.action_stop()
 
     def action_stop(self) -> None:
         """Ask the run to finish this step, save and end."""
