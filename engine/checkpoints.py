@@ -23,6 +23,7 @@ from engine.rundir import MAX_RECORD_BYTES, RunDir, read_json
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+RENUMBERED = "is a copy that was given another number"
 # Below .tunedeck: where checkpoints are written before they are renamed to where they stand.
 PARTIAL = "partial"
 _NAME = re.compile(r"checkpoint-([0-9]+)")
@@ -173,6 +174,8 @@ def _manifest_problem(manifest: dict[str, Any], path: Path, step: int) -> str:
     if manifest.get("format") != MANIFEST_FORMAT:
         newer = isinstance(manifest.get("format"), int)
         return f"{MANIFEST} is of another version" if newer else f"{MANIFEST} is damaged"
+    if isinstance(manifest.get("step"), int) and manifest["step"] != step:
+        return RENUMBERED
     if manifest.get("step") != step or not isinstance(files, dict) or not all(map(_sound, files, files.values())):
         return f"{MANIFEST} is damaged"
     missing = [name for name in NEEDED if name not in files]

@@ -88,7 +88,9 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Prefl
 
     ``new_output=False`` is for a run that goes on in its own directory.
     """
-    result = Preflight()
+    result = Preflight(errors=_check_names(config))
+    if result.errors:
+        return result
     model_errors, model_warnings = _check_model(config)
     result.errors += model_errors
     result.warnings += model_warnings
@@ -122,6 +124,18 @@ def propose_output_dir(base_model: str, root: Path | None = None) -> Path:
     while (root / f"{prefix}{number}").exists():
         number += 1
     return root / f"{prefix}{number}"
+
+
+def _check_names(config: RunConfig) -> list[Problem]:
+    """A run is recorded in UTF-8: a path that is none could not be found again."""
+    problems = []
+    for setting in ("base_model", "train_path", "eval_path", "output_dir", "worker_python"):
+        try:
+            (getattr(config, setting) or "").encode("utf-8")
+        except UnicodeEncodeError:
+            problems.append(Problem("bad-path", "is a path that is not UTF-8 text, which cannot be recorded",
+                                    "Rename it, or give a link with another name", setting=setting))  # fmt: skip
+    return problems
 
 
 def _check_model(config: RunConfig) -> tuple[list[Problem], list[Problem]]:

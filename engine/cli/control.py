@@ -37,6 +37,9 @@ def run(verb: str, arguments: list[str]) -> int:
     if not view.state.live:
         print(f"The run has already ended: {view.state.state}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    if view.state.state == states.QUEUED and request in ("checkpoint", "evaluate"):
+        print("refused: the run waits in the queue and has not begun", file=sys.stderr)
+        return EXIT_FAILED
     answered = view.controls_seen
     ask(follower.rundir, request)
     orphan = Orphan(follower) if request == "stop-now" else None

@@ -18,6 +18,8 @@ _FIXED = {
     "base_model": "the adapter was trained on the other model",
     "revision": "the adapter was trained on the other revision",
     "lora_r": "the adapter's shape is fixed",
+    "lora_alpha": "the trained weights would be scaled anew",
+    "use_rslora": "the trained weights would be scaled anew",
     "target_modules": "the adapter's layers are fixed",
     "modules_to_save": "the adapter's layers are fixed",
     "use_dora": "the adapter's kind is fixed",
@@ -27,6 +29,8 @@ _FIXED = {
     "seed": "the order of the data and all random numbers go on from the checkpoint",
     "data_seed": "the order of the data goes on from the checkpoint",
     "eval_fraction": "other rows would be held out, and the run may have learned them",
+    "max_seq_length": "other rows would be cut off and left out, and its position in the data lost",
+    "assistant_only_loss": "other rows would be left out, and its position in the data lost",
     "packing": "the rows of an epoch would be others, and its position in the data lost",
 }
 _COMPARED_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes", "liger_kernel")
@@ -52,9 +56,6 @@ def refuse_fixed(result: ResumePlan, record: dict[str, Any]) -> None:
         result.errors.append(Problem("fixed-setting", f"samples per update must stay {before}, not {after}: the position in the data "
             "is counted in updates", f"Keep batch_size × gradient_accumulation_steps at {before}, or start a new run",
             setting="batch_size"))  # fmt: skip
-    if new.packing is True and any(c.name == "max_seq_length" for c in result.changes):
-        result.errors.append(Problem("fixed-setting", "cannot be changed when a packed run goes on: its rows would be others",
-                                     _NEW_RUN, setting="max_seq_length"))  # fmt: skip
 
 
 def _is_the_same(change: Change, record: dict[str, Any]) -> bool:

@@ -31,6 +31,8 @@ def plan(
     """
     overrides = dict(overrides or {})
     output_dir = overrides.pop("output_dir", None) or output_dir
+    if output_dir is not None and Path(output_dir).expanduser().absolute() == run.path:
+        output_dir = None
     result = ResumePlan(run, as_new=output_dir is not None)
     record = run.read_run()
     if record is None or not isinstance(record.get("config"), dict):
@@ -44,7 +46,7 @@ def plan(
             problem("run-in-use", f"is still {view.state.state}{where}", "Stop it first, or watch it", run)
         )
         return result
-    result.last_step = view.step
+    result.last_step, result.attempts = view.step, view.attempt_number
     _recover(run)
     _choose(result, view, checkpoint)
     _settings(result, record["config"], overrides, output_dir)
@@ -74,22 +76,35 @@ def _recover(run: RunDir) -> None:
 def _choose(result: ResumePlan, view: RunView, step: int | None) -> None:
     found = checkpoints(result.run.path)
     result.candidates = [c for c in reversed(found) if c.valid]
+    # Only attempts that have trained leave a branch behind.
+    starts = [(a["attempt"], a["step"]) for a in view.attempts if _is_attempt(a) and a["attempt"] <= view.step_attempt]
+
+    def superseded(candidate: Checkpoint) -> bool:
+        return any(number > candidate.attempt and start < candidate.step for number, start in starts)
+
+    def foreign(candidate: Checkpoint) -> bool:
+        return candidate.run is not None and candidate.run != view.id
+
     if step is not None:
         chosen = next((c for c in found if c.step == step), None)
         why = f"there is no checkpoint-{step}" if chosen is None else chosen.problem or verify(chosen)
+        known = ", ".join(str(c.step) for c in result.candidates) or "none"
         if chosen is None or why:
-            known = ", ".join(str(c.step) for c in result.candidates) or "none"
             words = why if chosen is None else f"checkpoint-{step} cannot be used: {why}"
             result.errors.append(problem("bad-checkpoint", words, f"Complete ones: {known}", result.run))
-        else:
-            result.checkpoint = chosen
+            return
+        result.checkpoint = chosen
+        if foreign(chosen):
+            text = f"checkpoint-{step} was written by another run ({chosen.run})"
+            result.warnings.append(problem("foreign-checkpoint", text, "", result.run, "warning"))
+        if superseded(chosen) and not result.as_new:
+            text = f"checkpoint-{step} belongs to a branch that a later attempt left: this run's charts could not go on from it"
+            hint = "Go on from it as a new run, with --output_dir"
+            result.errors.append(problem("left-branch", text, hint, result.run))
         return
-    attempts = view.run.get("attempts")
-    starts = [(a["attempt"], a["step"]) for a in attempts if _is_attempt(a)] if isinstance(attempts, list) else []
 
-    def worth(candidate: Checkpoint) -> tuple[bool, bool, int, int]:
-        superseded = any(number > candidate.attempt and step < candidate.step for number, step in starts)
-        return (candidate.finite is not False, not superseded, *candidate.age)
+    def worth(candidate: Checkpoint) -> tuple[bool, bool, bool, int, int]:
+        return (not foreign(candidate), candidate.finite is not False, not superseded(candidate), *candidate.age)
 
     for candidate in sorted(result.candidates, key=worth, reverse=True):
         why = verify(candidate)

@@ -26,7 +26,8 @@ class ResumePlan:
     """What :func:`start` would do. Nothing may be started while there are errors.
 
     ``checkpoint`` is ``None`` where none stands: then the run begins anew. ``candidates`` are the checkpoints that can
-    be chosen, newest first; ``last_step`` is the last step that the run has done.
+    be chosen, newest first; ``last_step`` is the last step that the run has done, ``attempts``
+    how many attempts there were when this was planned.
     """
 
     run: RunDir
@@ -38,6 +39,7 @@ class ResumePlan:
     warnings: list[Problem] = field(default_factory=list)
     as_new: bool = False
     last_step: int = 0
+    attempts: int = 1
     checked: Preflight | None = None
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine import registry
 from engine.config import settings
-from engine.errors import InputError
+from engine.errors import InputError, RunInUseError
 from engine.launchers.local import attempt_record, launch, start_supervisor
 from engine.resume.record import ResumePlan, problem
 from engine.rundir import RunDir, write_json
@@ -42,6 +42,9 @@ def _again(plan: ResumePlan, command: str, attempt: dict[str, Any]) -> RunDir:
         # With the lock in hand: what was planned may be old.
         record, status = run.read_run() or {}, run.read_status() or {}
         earlier = _attempts(record, status)
+        if len(earlier) != plan.attempts:
+            text = "has been resumed by somebody else meanwhile"
+            raise RunInUseError(problem("run-in-use", text, "Look at it again", run))
         record.update(
             config=config.model_dump(mode="json"),
             attempts=[*earlier, {**attempt_record(len(earlier) + 1, command), **attempt}],
@@ -50,6 +53,9 @@ def _again(plan: ResumePlan, command: str, attempt: dict[str, Any]) -> RunDir:
         for verb in run.requests():
             run.take(verb)  # what was asked of an earlier attempt is not meant for this one
         write_json(run.run_json, record, run.file_mode(config.share))
+    except RunInUseError:
+        run.release_lock(lock)
+        raise
     except OSError as error:
         run.release_lock(lock)
         raise InputError(

@@ -201,7 +201,9 @@ class Guard:
             self.status["resumable"] = newest_valid(self.run.path) is not None
             for verb in self.run.requests():
                 if self.run.take(verb):
-                    self.events.write("control", request=verb, outcome=f"too late: the run has ended ({ending.state})")
+                    done = verb == "stop" and ending.state == states.STOPPED
+                    outcome = "done" if done else f"too late: the run has ended ({ending.state})"
+                    self.events.write("control", request=verb, outcome=outcome)
             self._progress()
         except Exception:
             self._trouble()

@@ -17,7 +17,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.checkpoints import MANIFEST, MANIFEST_FORMAT, PARTIAL, Checkpoint, checkpoints, leftovers, sha256
+from engine.checkpoints import (
+    MANIFEST,
+    MANIFEST_FORMAT,
+    PARTIAL,
+    RENUMBERED,
+    Checkpoint,
+    checkpoints,
+    leftovers,
+    sha256,
+)
 from engine.rundir import RunDir, read_json, write_json
 from engine.worker import disk
 from engine.worker.failure import CannotTrain
@@ -50,8 +59,9 @@ class Keeper:
     # -- what stands ------------------------------------------------------------------------------------------------
 
     def own(self) -> list[Checkpoint]:
-        """This run's checkpoints in the order in which they were written, damaged ones too."""
-        return sorted((c for c in checkpoints(self.run.path) if c.run == self.run_id), key=lambda c: c.age)
+        """This run's checkpoints in the order in which they were written, damaged ones too; not a person's copies."""
+        found = checkpoints(self.run.path)
+        return sorted((c for c in found if c.run == self.run_id and c.problem != RENUMBERED), key=lambda c: c.age)
 
     def last_good(self) -> Checkpoint | None:
         """The newest complete one with finite weights, else the newest complete one."""

@@ -38,11 +38,8 @@ def train(trainer: Any, checkpoint: Path | None) -> None:
     if state.global_step >= max_steps:
         _only_load(trainer, checkpoint, state, max_steps)
         return
-    steps_per_epoch = _steps_per_epoch(trainer, dataloader)
-    if state.epoch and abs(state.epoch * steps_per_epoch - state.global_step) > 0.5:
-        was = round(state.global_step / state.epoch)
-        raise CannotTrain(f"the data gives {steps_per_epoch} updates per epoch now and gave {was} when {checkpoint.name} was saved, "
-                          "so its position in the data is lost; give the old data, or start a new run")  # fmt: skip
+    _check_position(trainer, dataloader, state, checkpoint)
+    _follow_settings(trainer, checkpoint)
     _restore_patience(trainer, state)
     trainer.train(resume_from_checkpoint=str(checkpoint))
 
@@ -55,9 +52,44 @@ def _restore_patience(trainer: Any, state: Any) -> None:
             callback.early_stopping_patience_counter = int(saved["attributes"]["early_stopping_patience_counter"])
 
 
-def _steps_per_epoch(trainer: Any, dataloader: Any) -> int:
-    values = trainer.set_initial_training_values(trainer.args, dataloader)
-    return max(1, int(values[1]))
+def _check_position(trainer: Any, dataloader: Any, state: Any, checkpoint: Path) -> None:
+    """The checkpoint's epoch must be where its step stands in today's data; the last update of an epoch may be short."""
+    if not state.epoch:
+        return
+    steps_per_epoch = max(1, int(trainer.set_initial_training_values(trainer.args, dataloader)[1]))
+    passes, batches = trainer.args.gradient_accumulation_steps, len(dataloader)
+    epochs, rest = divmod(state.global_step, steps_per_epoch)
+    if abs(state.epoch - epochs - rest * passes / batches) * batches / passes > 0.5:
+        raise CannotTrain(f"{checkpoint.name} stands at epoch {state.epoch:.4g}, and {state.global_step} updates are "
+                          f"{epochs + rest * passes / batches:.4g} epochs of the data as they are now, so its position in them "
+                          "is lost; give the old data, or start a new run")  # fmt: skip
+
+
+def _follow_settings(trainer: Any, checkpoint: Path) -> None:
+    """The restored state remembers the old rhythm of saves, and paths of before a move: set both right once it is loaded."""
+    from transformers import TrainerCallback
+
+    class Restored(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            state.compute_steps(args, state.max_steps)
+            _find_best(state, checkpoint)
+
+    trainer.add_callback(Restored())
+
+
+def _find_best(state: Any, checkpoint: Path) -> None:
+    """Where the best checkpoint stands now; if it is gone, the best is sought anew."""
+    if not state.best_global_step or (state.best_model_checkpoint and os.path.isdir(state.best_model_checkpoint)):
+        return
+    beside = checkpoint.parent / f"checkpoint-{state.best_global_step}"
+    if beside.is_dir():
+        state.best_model_checkpoint = str(beside)
+        return
+    print(
+        f"The best checkpoint so far (step {state.best_global_step}) is gone: the best from here on will be saved",
+        flush=True,
+    )
+    state.best_model_checkpoint = state.best_metric = state.best_global_step = None
 
 
 def _state(checkpoint: Path) -> Any:

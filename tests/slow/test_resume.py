@@ -217,3 +217,15 @@ def test_a_run_that_was_killed_while_it_saved_the_end(control: RunDir, tmp_path:
     assert result.returncode == 0, result.stdout + result.stderr
     assert adapter(run) == adapter(control)
     assert column(run, "loss") == column(control, "loss")
+
+
+def test_a_short_last_update_and_a_new_rhythm_of_saves(rows: Path, tmp_path: Path) -> None:
+    """17 rows make 9 batches: the fifth update of an epoch has one batch where the others have two."""
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(rows.read_text(encoding="utf-8").splitlines(keepends=True)[:17]), encoding="utf-8")
+    control = train(few, tmp_path / "control", num_train_epochs=2, save_steps=4, max_seq_length=512)
+    result = tunedeck("resume", control.path, "--checkpoint", 4, "--save_steps", 1, "--output_dir", tmp_path / "new")
+    assert result.returncode == 0, result.stdout + result.stderr
+    new = RunDir(tmp_path / "new")
+    assert adapter(new) == adapter(control)
+    assert {p.name for p in new.path.glob("checkpoint-*")} == {f"checkpoint-{step}" for step in range(5, 11)}

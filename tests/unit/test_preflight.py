@@ -206,3 +206,7 @@ def test_a_logout_that_kills_runs_is_said_at_launch(tmp_path: Path, monkeypatch:
     preflight._logout_risk.cache_clear()
     assert result.ok and ["logout-kills"] == [w.kind for w in result.warnings]
     assert "loginctl enable-linger" in str(result.warnings[0])
+
+
+def test_a_path_that_cannot_be_recorded_is_refused(good: dict[str, object], tmp_path: Path) -> None:
+    assert kinds({**good, "output_dir": os.fsdecode(os.fsencode(tmp_path) + b"/r\xff")}) == [("bad-path", "output_dir")]

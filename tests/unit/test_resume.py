@@ -14,6 +14,7 @@ import pytest
 
 from engine import resume
 from engine.errors import InputError
+from engine.events import EventWriter
 from engine.rundir import RunDir, write_json
 from tests.support import ended, launch_fake, make_run, write_rows
 
@@ -108,10 +109,38 @@ def test_a_branch_that_was_left_is_not_gone_on_with(run: RunDir) -> None:
     set_record(
         run, attempts=[{"attempt": 1, "step": 0, "checkpoint": None}, {"attempt": 2, "step": 10, "checkpoint": "x"}]
     )
+    assert resume.plan(run).step == 30, "an attempt that never made a step leaves no branch"
+    writer = EventWriter(run.events, attempt=2)
+    writer.write("step", step=11, total_steps=100, loss=1.0)
+    writer.close()
     assert resume.plan(run).step == 10
     checkpoint(run, 15, attempt=2)
     assert resume.plan(run).step == 15
     assert [c.step for c in resume.plan(run).candidates] == [30, 20, 15, 10]
+    assert kinds(resume.plan(run, checkpoint=20)) == ["left-branch"]
+    assert resume.plan(run, checkpoint=20, output_dir=str(run.path.parent / "new")).ok
+    assert resume.plan(run, checkpoint=10).ok
+
+
+def test_another_runs_checkpoint_is_taken_only_by_choice(run: RunDir) -> None:
+    path = checkpoint(run, 40)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "run": "20260101-000000-other"}))
+    assert resume.plan(run).step == 30
+    chosen = resume.plan(run, checkpoint=40)
+    assert chosen.ok and "foreign-checkpoint" in [w.kind for w in chosen.warnings]
+
+
+def test_a_plan_that_is_old_by_now_is_not_started(run: RunDir) -> None:
+    plan = resume.plan(run)
+    set_record(run, attempts=[{"attempt": 1, "step": 0}, {"attempt": 2, "step": 30}])
+    with pytest.raises(InputError, match="meanwhile"):
+        resume.start(plan)
+    assert not run.locked
+
+
+def test_its_own_directory_is_no_new_run(run: RunDir) -> None:
+    assert resume.plan(run, output_dir=str(run.path)).as_new is False
 
 
 def test_nothing_stands(run: RunDir) -> None:
@@ -136,7 +165,7 @@ def test_what_changed_is_told(run: RunDir) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "setting"),
-    [({"lora_r": 8}, "lora_r"), ({"seed": 1}, "seed"), ({"batch_size": 2}, "batch_size"), ({"packing": "true"}, "packing"),
+    [({"lora_r": 8}, "lora_r"), ({"lora_alpha": 64}, "lora_alpha"), ({"max_seq_length": 4096}, "max_seq_length"), ({"seed": 1}, "seed"), ({"batch_size": 2}, "batch_size"), ({"packing": "true"}, "packing"),
      ({"optim": "sgd"}, "optim"), ({"max_steps": 29}, "max_steps"), ({"lora_r": "x"}, "lora_r")],
 )  # fmt: skip
 def test_what_is_refused(run: RunDir, overrides: dict[str, Any], setting: str) -> None:
