@@ -189,6 +189,18 @@ def queue_words(position: int | None, waits_for: str | None) -> str:
     return f"waits for {waits}" if waits.startswith("a ") else f"waits: {waits}"
 
 
+def reason_after(state: str, reason: str) -> str:
+    """A reason to stand behind its state: ``killed`` and ``killed by SIGKILL`` are said as ``killed`` ``by SIGKILL``."""
+    return reason.removeprefix("killed ") if state == "killed" and reason.startswith("killed by ") else reason
+
+
+def unit(number: float | None, units: str) -> str:
+    """A unit as it stands behind a number: ``passes``, but 1 ``pass``."""
+    if number != 1:
+        return units
+    return units.removesuffix("es") if units.endswith("sses") else units.removesuffix("s")
+
+
 def model_name(name: str | None) -> str:
     """The last part of a model's name or path, where models differ most (not yet cleaned)."""
     return (name or "").rstrip("/").rsplit("/", 1)[-1] or glyphs().dash

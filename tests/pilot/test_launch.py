@@ -86,6 +86,21 @@ class Launched:
         return make_run(self.folder / "started", steps=3)
 
 
+async def test_one_of_something_is_said_in_the_singular(files: Path) -> None:
+    app = launch_app({"gradient_accumulation_steps": 1, "batch_size": 1, "num_train_epochs": 1})
+    async with app.run_test(size=(120, 60)) as pilot:
+        screen = await form(app, pilot)
+        await pilot.press("f6")
+        for name, unit in (
+            ("gradient_accumulation_steps", "pass"),
+            ("batch_size", "sample"),
+            ("num_train_epochs", "epoch"),
+        ):
+            await go(pilot, screen, name)
+            await pilot.pause()
+            assert f"1 {unit} " in row(app, name) + " "
+
+
 @pytest.fixture
 def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launched:
     stand_in = Launched(tmp_path)

@@ -200,6 +200,26 @@ async def test_data_and_versions_that_changed_are_shown(here: Path) -> None:
         assert "version of torch" in text and "1.0.0 →" in text and "train data" in text
 
 
+async def test_the_list_says_that_there_are_more_checkpoints(here: Path) -> None:
+    run = killed(here)
+    for step in (4, 8, 12, 16):
+        checkpoint(run, step)
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await listed(pilot)
+        assert "✕ killed  by SIGKILL" in shown(app)
+        await pilot.press("r")
+        await opened(pilot)
+        assert "4 older ↓" in shown(app) and "newer" not in shown(app)
+        await pilot.press(*["down"] * 3)
+        await planned(pilot)
+        text = shown(app)
+        assert "step      12" in text and "newer ↑" in text and "older ↓" in text
+        await pilot.press(*["down"] * 3)
+        await planned(pilot)
+        assert "4 newer ↑" in shown(app) and "older" not in shown(app)
+
+
 async def test_a_run_without_a_checkpoint_begins_anew(here: Path) -> None:
     import shutil
 

@@ -663,6 +663,21 @@ async def test_only_a_queued_run_moves(folder: Path) -> None:
         assert app.screen is home(app)
 
 
+async def test_a_killed_run_is_said_to_be_killed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path / "runs" / "night", state="running", steps=5, total=5)
+    status = {**(run.read_status() or {}), "attempts": 2, "started": time.time() - 60, "seconds_before": 3600}
+    write_json(run.status_json, status)
+    app = app_of()
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        await found(pilot)
+        await until(pilot, lambda: "attempt 2 since " in shown(app) and ", 1h 01m " in shown(app))
+        assert "s in all" in shown(app)
+        write_json(run.status_json, {**status, "state": "killed", "reason": "killed by SIGKILL", "ended": time.time()})
+        await until(pilot, lambda: "night killed by SIGKILL" in shown(app))
+        assert "killed: killed" not in shown(app)
+
+
 @pytest.mark.parametrize("notify", [["bell"], []])
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_an_end_is_noticed_on_any_screen(

@@ -133,7 +133,8 @@ def _value(model: FormModel, info: SettingInfo, problem: Problem | None, room: i
         return [(f"({meaning})" if meaning else glyphs().dash, "muted")]
     if problem is not None:
         room = max(10, min(cell_len(text), room // 2))
-    unit = f" {info.unit}" if info.unit and ladder.number(text) is not None and problem is None else ""
+    number = ladder.number(text)
+    unit = f" {fmt.unit(number, info.unit)}" if info.unit and number is not None and problem is None else ""
     shown = fmt.shorten(text, room - cell_len(unit), "start" if info.kind in PATH_KINDS else "end")
     colour = "marked" if marked else "title" if model.is_changed(info.name) else "value"
     if model.proposes_output and info.name == "output_dir":

@@ -38,6 +38,11 @@ def checkpoint_lines(
         if checkpoint.finite is False:
             line.append(("   weights are not finite", "warning"))
         lines.append(line)
+    older = len(candidates) - first - len(lines)
+    if first:
+        lines[0].append((f"   {first:,} newer {glyphs().up}", "accent"))
+    if older:
+        lines[-1].append((f"   {older:,} older {glyphs().down}", "accent"))
     return lines
 
 

@@ -33,10 +33,8 @@ def _standing(run: RunSummary, now: float) -> list[Part]:
         return [*parts, (f"  {fmt.queue_words(run.queue_position, clean(run.waits_for or '', 300))}", "text")]
     elif run.stalled:
         parts.append(("  no sign of the worker for a while; open it to see its log", "text"))
-    if (run.attempts or 1) > 1:
-        parts.append((f"  attempt {run.attempts}", "muted"))
     if run.reason:
-        parts.append((f"  {clean(run.reason, 500)}", "text"))
+        parts.append((f"  {clean(fmt.reason_after(run.state, run.reason), 500)}", "text"))
     if run.resumable and not run.live and run.state != "completed":
         parts.append(("  can be resumed", "muted"))
     if run.problems:
@@ -47,8 +45,11 @@ def _standing(run: RunSummary, now: float) -> list[Part]:
 def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
     """What fits, the most important first; a fact is shown whole or not at all."""
     start = fmt.clock(begun(run), now, long=True)
-    facts = [("started" if run.started else "made", start)]
-    facts.append(("took" if run.ended else "for", fmt.duration_exact(elapsed(run, now))))
+    spent = fmt.duration_exact(elapsed(run, now))
+    if (run.attempts or 1) > 1 and run.started:
+        facts = [(f"attempt {run.attempts} {'from' if run.ended else 'since'}", f"{start}, {spent} in all")]
+    else:
+        facts = [("started" if run.started else "made", start), ("took" if run.ended else "for", spent)]
     least = sum(len(label) + cell_len(value) + 4 for label, value in facts)
     if run.ended:
         facts.append(("ended", fmt.clock(run.ended, now, long=True)))

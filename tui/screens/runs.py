@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from engine.text import clean
+from tui import format as fmt
 from tui import report
 from tui.glyphs import glyphs
 from tui.keys import bindings
@@ -190,7 +191,8 @@ class RunsScreen(Screen[None]):
     def _tell_end(self, run: RunSummary) -> None:
         """A run has ended while the app was open: said wherever one is, with the bell if the run asks for it."""
         bad = run.state in BAD_ENDS
-        reason = f": {run.reason}" if run.reason else ""
+        words = fmt.reason_after(run.state, run.reason)
+        reason = f": {words}" if words == run.reason != "" else f" {words}".rstrip()
         report.tell(
             self.app,
             f"{clean(run.name, 100)} {run.state}{clean(reason, 300)}",

@@ -106,7 +106,7 @@ def why(facts: Facts, now: float) -> str:
         return f"no sign for {fmt.duration(now - facts.last_event)}{usual}"
     if state.state == states.QUEUED and (facts.waits_for or facts.queue_position is not None):
         return fmt.queue_words(facts.queue_position, facts.waits_for)
-    return facts.reason
+    return fmt.reason_after(state.state, facts.reason)
 
 
 def progress(facts: Facts, now: float, width: int) -> Line:
