@@ -242,3 +242,18 @@ def test_two_people_resume_at_once(tmp_path: Path) -> None:
     assert [a["attempt"] for a in (run.read_run() or {})["attempts"]] == [1, 2]
     run.request("stop")
     assert ended(run)["attempts"] == 2
+
+
+def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from engine.worker.resuming import _find_best
+
+    (tmp_path / "checkpoint-2").mkdir()
+    for gone in ("/nowhere/checkpoint-2", None):  # transformers forgets a path that is gone
+        state = SimpleNamespace(best_global_step=2, best_model_checkpoint=gone, best_metric=1.5)
+        _find_best(state, tmp_path / "checkpoint-4")
+        assert state.best_model_checkpoint == str(tmp_path / "checkpoint-2")
+    state = SimpleNamespace(best_global_step=3, best_model_checkpoint="/nowhere/checkpoint-3", best_metric=1.5)
+    _find_best(state, tmp_path / "checkpoint-4")
+    assert (state.best_metric, state.best_global_step, state.best_model_checkpoint) == (None, None, None)
