@@ -484,7 +484,7 @@ async def test_the_keys_of_a_running_run_come_when_its_turn_comes(tmp_path: Path
     app = watching(run.path)
     async with app.run_test(size=(160, 50)) as pilot:
         await opened(pilot)
-        assert "k checkpoint" not in picture(app)
+        assert "k checkpoint" not in picture(app) and "s cancel" in picture(app) and "s stop" not in picture(app)
         write_json(run.status_json, {**(run.read_status() or {}), "state": "running"})
         await until(pilot, lambda: all(word in picture(app) for word in ("k checkpoint", "e evaluate", "S stop now")))
 

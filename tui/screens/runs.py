@@ -192,7 +192,7 @@ class RunsScreen(Screen[None]):
         """A run has ended while the app was open: said wherever one is, with the bell if the run asks for it."""
         bad = run.state in BAD_ENDS
         words = fmt.reason_after(run.state, run.reason)
-        reason = f": {words}" if words == run.reason != "" else f" {words}".rstrip()
+        reason = f"{':' if words == run.reason else ''} {words}" if words else ""
         report.tell(
             self.app,
             f"{clean(run.name, 100)} {run.state}{clean(reason, 300)}",
