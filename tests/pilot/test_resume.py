@@ -125,7 +125,7 @@ async def test_what_is_typed_first_replaces_the_epochs(here: Path) -> None:
         await listed(pilot)
         await pilot.press("r")
         screen = await opened(pilot)
-        assert "tab next field" in shown(app)
+        assert "tab next" in shown(app) and "esc back" in shown(app)
         await pilot.press("3")
         assert screen.query_one("#num_train_epochs", Input).value == "3"
 

@@ -287,7 +287,7 @@ class ResumeScreen(ModalScreen[Path | None]):
             words = f"still checking{glyphs().ellipsis} then it starts"
             return Content.assemble((words, "bold $accent"), "   ", ("esc", "bold $accent"), " back")
         switch = "the same run" if self.as_new else "as a new run"
-        keys = (("⏎", "resume"), ("tab", "next field"), ("F6", switch), ("↑↓", "checkpoint"), ("esc", "back"))
+        keys = (("⏎", "resume"), ("tab", "next"), ("F6", switch), ("↑↓", "checkpoint"), ("esc", "back"))
         parts: list[Any] = []
         for key, label in keys:
             parts += [(key, "bold $accent"), f" {label}   "]
