@@ -16,10 +16,11 @@ from engine.rundir import RunDir, write_json
 from tests.support import append_step, make_run, until
 from tui.app import TunedeckApp
 from tui.runlist import table as table_module
+from tui.runlist.filterline import FilterLine
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.folder import FolderScreen
 from tui.screens.problems import ProblemsScreen
-from tui.screens.runs import FilterLine, RunsScreen
+from tui.screens.runs import RunsScreen
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Lines
 

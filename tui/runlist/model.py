@@ -12,6 +12,8 @@ from engine.text import clean
 if TYPE_CHECKING:
     from engine.history import RunSummary
 
+RESUMABLE = frozenset({"completed", "stopped", "failed", "killed", "lost"})
+BAD_ENDS = frozenset({"failed", "killed", "lost"})
 _STATE_RANK = {"running": 0, "starting": 1, "stopping": 2, "queued": 3, "failed": 4, "killed": 5, "lost": 6,
                "stopped": 7, "completed": 8}  # fmt: skip
 

@@ -19,7 +19,8 @@ from tui.glyphs import glyphs
 from tui.keys import bindings
 from tui.runlist import columns
 from tui.runlist.feed import Batch, RunsFeed
-from tui.runlist.model import RunList
+from tui.runlist.filterline import FilterLine
+from tui.runlist.model import BAD_ENDS, RESUMABLE, RunList
 from tui.runlist.panel import RunPanel
 from tui.runlist.table import RunTable
 from tui.runlist.welcome import welcome
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 TALL = 32
 NEEDS_RUN = frozenset({"watch", "clone", "copy_path"})
-RESUMABLE = frozenset({"completed", "stopped", "failed", "killed", "lost"})
-BAD_ENDS = frozenset({"failed", "killed", "lost"})
 
 
 class RunsScreen(Screen[None]):
@@ -293,13 +292,9 @@ class RunsScreen(Screen[None]):
         self.feed.resume()
 
     def _renumber(self, order: list[str]) -> None:
-        self.list.renumber(order)
         self.table.keep_selected()
+        self.list.renumber(order)
         self._draw()
-
-    def action_cancel(self) -> None:
-        """Ask first, then take the run out of the queue."""
-        self.action_stop()
 
     def action_stop(self) -> None:
         """Ask first, then ask the run."""
@@ -327,6 +322,8 @@ class RunsScreen(Screen[None]):
 
         words = ("Cancel", "Cancel it", "Keep it") if run.state == "queued" else ("Stop", "Stop it", "Keep running")
         self.app.push_screen(ConfirmScreen(f"{words[0]} {name}?", detail_text, *words[1:]), answered)
+
+    action_cancel = action_stop
 
     def _stop(self, run: RunSummary) -> None:
         from engine.errors import Problem, TunedeckError
@@ -420,17 +417,3 @@ class RunsScreen(Screen[None]):
             line.remove()
             self.table.focus()
             self._draw()
-
-
-class FilterLine(Input):
-    """One line to type words in."""
-
-    BINDINGS = bindings("filter")
-
-    def __init__(self) -> None:
-        super().__init__(placeholder="words of the name, model, state or id", id="runs-filter", compact=True)
-        self.cursor_blink = False
-
-    def action_clear(self) -> None:
-        """Show all runs."""
-        cast(RunsScreen, self.screen).key_escape()
