@@ -107,7 +107,7 @@ def _judge(trial: Trial, kind: str, moment: str, run: RunDir, view: RunView, sto
         assert re.search(WORDS[kind], view.state.reason), (
             f"{said}: the reason does not name {kind}; {realrun.last_words(run)}"
         )
-    if moment != "events" and kind in ("full tmpfs", "read-only mount"):
+    if (kind, moment) == ("full tmpfs", "checkpoint") or (kind == "read-only mount" and moment != "events"):
         assert view.state.state == "failed", f"{said}: nothing could be saved, yet it reads {view.state.state}"
 
 
