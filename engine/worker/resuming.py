@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ def starting_point(record: dict[str, Any], attempt: int) -> Path | None:
     return path
 
 
-def train(trainer: Any, checkpoint: Path | None) -> None:
-    """Train from the beginning, or on from a checkpoint; one that has all steps already is only loaded."""
+def train(trainer: Any, checkpoint: Path | None, say: Callable[[str, str], object]) -> None:
+    """Train from the beginning, or on from a checkpoint; one that has all steps already is only loaded.
+
+    ``say`` takes a text and its level, for what the person who watches should know.
+    """
     if checkpoint is None:
         trainer.train()
         return
@@ -36,10 +40,10 @@ def train(trainer: Any, checkpoint: Path | None) -> None:
     *_, max_steps = trainer.set_initial_training_values(trainer.args, dataloader)
     state = _state(checkpoint)
     if state.global_step >= max_steps:
-        _only_load(trainer, checkpoint, state, max_steps)
+        _only_load(trainer, checkpoint, state, max_steps, say)
         return
     _check_position(trainer, dataloader, state, checkpoint)
-    _follow_settings(trainer, checkpoint)
+    _follow_settings(trainer, checkpoint, say)
     _restore_patience(trainer, state)
     trainer.train(resume_from_checkpoint=str(checkpoint))
 
@@ -65,19 +69,19 @@ def _check_position(trainer: Any, dataloader: Any, state: Any, checkpoint: Path)
                           "is lost; give the old data, or start a new run")  # fmt: skip
 
 
-def _follow_settings(trainer: Any, checkpoint: Path) -> None:
+def _follow_settings(trainer: Any, checkpoint: Path, say: Callable[[str, str], object]) -> None:
     """The restored state remembers the old rhythm of saves, and paths of before a move: set both right once it is loaded."""
     from transformers import TrainerCallback
 
     class Restored(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             state.compute_steps(args, state.max_steps)
-            _find_best(state, checkpoint)
+            _find_best(state, checkpoint, say)
 
     trainer.add_callback(Restored())
 
 
-def _find_best(state: Any, checkpoint: Path) -> None:
+def _find_best(state: Any, checkpoint: Path, say: Callable[[str, str], object]) -> None:
     """Where the best checkpoint stands now; if it is gone, the best is sought anew."""
     if not state.best_global_step or (state.best_model_checkpoint and os.path.isdir(state.best_model_checkpoint)):
         return
@@ -85,10 +89,8 @@ def _find_best(state: Any, checkpoint: Path) -> None:
     if beside.is_dir():
         state.best_model_checkpoint = str(beside)
         return
-    print(
-        f"The best checkpoint so far (step {state.best_global_step}) is gone: the best from here on will be saved",
-        flush=True,
-    )
+    text = f"The best checkpoint so far (step {state.best_global_step}) is gone: the best from here on will be saved"
+    say(text, "warning")
     state.best_model_checkpoint = state.best_metric = state.best_global_step = None
 
 
@@ -98,7 +100,7 @@ def _state(checkpoint: Path) -> Any:
     return TrainerState.load_from_json(os.path.join(checkpoint, "trainer_state.json"))
 
 
-def _only_load(trainer: Any, checkpoint: Path, state: Any, max_steps: int) -> None:
+def _only_load(trainer: Any, checkpoint: Path, state: Any, max_steps: int, say: Callable[[str, str], object]) -> None:
     """All steps were done, the end was not: bring the weights back so that they can be saved."""
     trainer._load_from_checkpoint(str(checkpoint))
     trainer.state = state

@@ -34,7 +34,7 @@ class Training:
         if checkpoint is not None:
             self.recorder.notice(f"Going on from {checkpoint.name}")
         self.begun = True
-        resuming.train(trainer, checkpoint)
+        resuming.train(trainer, checkpoint, self.recorder.notice)
         state = trainer.state
         if not self.callback.stop_reason and state.global_step < 1:
             raise CannotTrain("no step was trained: every row was left out or fully masked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -322,3 +323,11 @@ def test_supervisor_and_launcher_stay_light() -> None:
     code = "import sys, engine.supervisor.guard, engine.supervisor.__main__; print([m for m in ('torch', 'transformers', 'pydantic', 'numpy', 'textual') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_stop_that_ended_a_loading_run_is_answered_as_done(tmp_path: Path) -> None:
+    run = launch_fake(tmp_path, "time.sleep(60)")
+    run.request("stop")
+    assert ended(run)["state"] == "stopped"
+    answers = [json.loads(line) for line in run.supervisor_events.read_text().splitlines() if '"control"' in line]
+    assert [(a["request"], a["outcome"]) for a in answers] == [("stop", "done")]

@@ -249,11 +249,13 @@ def test_the_best_checkpoint_is_found_where_the_run_was_moved_to(tmp_path: Path)
 
     from engine.worker.resuming import _find_best
 
+    said: list[tuple[str, str]] = []
     (tmp_path / "checkpoint-2").mkdir()
     for gone in ("/nowhere/checkpoint-2", None):  # transformers forgets a path that is gone
         state = SimpleNamespace(best_global_step=2, best_model_checkpoint=gone, best_metric=1.5)
-        _find_best(state, tmp_path / "checkpoint-4")
-        assert state.best_model_checkpoint == str(tmp_path / "checkpoint-2")
+        _find_best(state, tmp_path / "checkpoint-4", lambda text, level: said.append((text, level)))
+        assert not said and state.best_model_checkpoint == str(tmp_path / "checkpoint-2")
     state = SimpleNamespace(best_global_step=3, best_model_checkpoint="/nowhere/checkpoint-3", best_metric=1.5)
-    _find_best(state, tmp_path / "checkpoint-4")
+    _find_best(state, tmp_path / "checkpoint-4", lambda text, level: said.append((text, level)))
+    assert len(said) == 1 and "step 3" in said[0][0] and said[0][1] == "warning"
     assert (state.best_metric, state.best_global_step, state.best_model_checkpoint) == (None, None, None)
