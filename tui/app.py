@@ -16,6 +16,7 @@ from tui.screens.runs import RunsScreen
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.command import Provider
+    from textual.driver import Driver
     from textual.screen import Screen
 
     from engine.history import RunSummary
@@ -75,6 +76,12 @@ class TunedeckApp(App[None]):
         for own in theme.THEMES:
             self.register_theme(own)
         self.theme = theme.choose(theme_name)
+
+    def get_driver_class(self) -> type[Driver]:
+        """A terminal gets only what differs from what it shows; see :mod:`tui.terminal`."""
+        from tui.terminal.driver import for_terminal
+
+        return for_terminal(super().get_driver_class())
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Own variables, for Textual's themes."""
@@ -178,6 +185,9 @@ class TunedeckApp(App[None]):
     def action_redraw(self) -> None:
         """Draw everything anew, for a screen that other programs have written on."""
         self.screen.refresh(layout=True)
+        repaint = getattr(self._driver, "repaint", None)
+        if repaint is not None:
+            self.call_after_refresh(repaint)
 
     def action_toggle_theme(self) -> None:
         """Dark to light and back."""

@@ -38,6 +38,8 @@ class Terminal:
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         env = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+        for name in ("COLUMNS", "LINES"):  # pytest-xdist sets them; the terminal's own size counts
+            env.pop(name, None)
 
         def prepare() -> None:
             os.setsid()

@@ -1,0 +1,214 @@
+"""The terminal's cells: frames go in, and what comes out changes only the cells that differ.
+
+A frame is text with cursor positions, colours and line breaks, nothing else: whatever else is in it is dropped, so
+that no sequence hidden in a text can reach the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rich.cells import cell_len, get_character_cell_size
+
+from tui.terminal.sgr import PLAIN, Look, change, read
+
+_TOKEN = re.compile(
+    r"\x1b\[(\d{1,5});(\d{1,5})H"  # 1, 2: move
+    r"|\x1b\[([\d;]{0,80})m"  # 3: look
+    r"|([^\x00-\x1f\x7f-\x9f]+)"  # 4: text
+    r"|(\r?\n)"  # 5: next line
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f]"  # never sent
+)
+FRAME = re.compile(r"\x1b\[\d{1,5};\d{1,5}H")
+# So many unchanged cells are rather written again than jumped over: a jump takes four bytes or more.
+BRIDGE = 4
+UNKNOWN = ""
+_CONTINUED = "\0"  # the second cell of a wide character
+
+
+class CellScreen:
+    """What the app wants on the screen, and what stands there."""
+
+    def __init__(self) -> None:
+        self.width = self.height = 0
+        self._want: list[list[str]] = []
+        self._want_look: list[list[Look]] = []
+        self._shown: list[list[str]] = []
+        self._shown_look: list[list[Look]] = []
+        self._dirty: dict[int, tuple[int, int]] = {}
+        self._cursor = (0, 0)
+        # Where the terminal's cursor is (None: not known) and the look it would write with.
+        self._at: tuple[int, int] | None = None
+        self._look = PLAIN
+        self._wished: tuple[int, int] | None = None
+
+    def forget(self) -> None:
+        """Nothing is known of the terminal any more: the next changes are everything that is wanted."""
+        for row in self._shown:
+            row[:] = [UNKNOWN] * len(row)
+        self._dirty = dict.fromkeys(range(self.height), (0, self.width))
+        self._at, self._look, self._wished = None, PLAIN, None
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether there are cells of which no frame has said anything yet."""
+        return any(UNKNOWN in row for row in self._want)
+
+    def resize(self, width: int, height: int) -> None:
+        """A terminal of this size, of which nothing is known."""
+        self.width, self.height = width, height
+        self._want, self._shown = self._grid(UNKNOWN), self._grid(UNKNOWN)
+        self._want_look = [[PLAIN] * width for _ in range(height)]
+        self._shown_look = [[PLAIN] * width for _ in range(height)]
+        self.forget()
+
+    def _grid(self, fill: str) -> list[list[str]]:
+        return [[fill] * self.width for _ in range(self.height)]
+
+    # Frames in.
+
+    def apply(self, frame: str) -> None:
+        """Take in a frame."""
+        look = PLAIN
+        x = y = 0
+        for match in _TOKEN.finditer(frame):
+            kind = match.lastindex
+            if kind == 4:
+                x = self._write(x, y, match[4], look)
+            elif kind == 3:
+                look = read(match[3], look)
+            elif kind == 2:
+                y, x = int(match[1]) - 1, int(match[2]) - 1
+            elif kind == 5:
+                y, x = y + 1, 0
+        self._cursor = (x, y)
+
+    def _write(self, x: int, y: int, text: str, look: Look) -> int:
+        if not 0 <= y < self.height:
+            return x + cell_len(text)
+        row, looks = self._want[y], self._want_look[y]
+        start = x
+        if text.isascii():
+            end = min(self.width, x + len(text))
+            if end > x:
+                row[x:end] = text[: end - x]
+                looks[x:end] = [look] * (end - x)
+            x += len(text)
+        else:
+            x = self._write_wide(x, row, looks, text, look)
+        self._mend(row, start, min(x, self.width))
+        low, high = self._dirty.get(y, (self.width, 0))
+        self._dirty[y] = (min(low, max(0, start - 1)), max(high, min(x + 1, self.width)))
+        return x
+
+    def _write_wide(self, x: int, row: list[str], looks: list[Look], text: str, look: Look) -> int:
+        for character in text:
+            size = get_character_cell_size(character)
+            if size == 0:
+                before = x - 1
+                if 0 < x <= self.width:
+                    before -= row[before] == _CONTINUED
+                    row[before] += character
+                continue
+            if x + size <= self.width:
+                row[x], looks[x] = character, look
+                if size == 2:
+                    row[x + 1], looks[x + 1] = _CONTINUED, look
+            elif x < self.width:
+                row[x], looks[x] = " ", look
+            x += size
+        return x
+
+    def _mend(self, row: list[str], start: int, end: int) -> None:
+        """Half of a wide character that was written over is a blank."""
+        if 0 < start < self.width and row[start] != _CONTINUED and self._is_wide(row[start - 1]):
+            row[start - 1] = " "
+        if end < self.width and row[end] == _CONTINUED and not (end and self._is_wide(row[end - 1])):
+            row[end] = " "
+
+    @staticmethod
+    def _is_wide(cell: str) -> bool:
+        return cell > "\u10ff" and cell_len(cell[0]) == 2
+
+    # Changes out.
+
+    def changes(self) -> str:
+        """What leads from what stands there to what is wanted."""
+        out: list[str] = []
+        for y in sorted(self._dirty):
+            low, high = self._dirty[y]
+            for start, end in self._spans(y, low, high):
+                out.append(self._draw(y, start, end))
+        self._dirty.clear()
+        if out or self._cursor != self._wished:
+            # Input methods show what is being composed at the cursor.
+            self._wished = self._cursor
+            out.append(self._go(*self._cursor))
+        return "".join(out)
+
+    def _spans(self, y: int, low: int, high: int) -> Iterator[tuple[int, int]]:
+        want, look = self._want[y], self._want_look[y]
+        shown, shown_look = self._shown[y], self._shown_look[y]
+        start = end = -1
+        for x in range(low, high):
+            if want[x] != UNKNOWN and (want[x] != shown[x] or look[x] != shown_look[x]):
+                if start < 0:
+                    start = x
+                elif x - end > BRIDGE or any(cell in (UNKNOWN, _CONTINUED) for cell in want[end:x]):
+                    yield self._whole(want, start, end)
+                    start = x
+                end = x + 1
+        if start >= 0:
+            yield self._whole(want, start, end)
+
+    def _whole(self, want: list[str], start: int, end: int) -> tuple[int, int]:
+        """A span that begins and ends with whole characters."""
+        if want[start] == _CONTINUED and start:
+            start -= 1
+        if end < self.width and want[end] == _CONTINUED:
+            end += 1
+        return start, end
+
+    def _draw(self, y: int, start: int, end: int) -> str:
+        want, looks = self._want[y], self._want_look[y]
+        out = [self._go(start, y)]
+        unsure = False
+        for x in range(start, end):
+            cell = want[x]
+            if cell == _CONTINUED:
+                continue
+            out.append(change(self._look, looks[x]))
+            self._look = looks[x]
+            out.append(cell)
+            unsure |= len(cell) > 1 or cell > "\U0001efff"
+        self._shown[y][start:end] = want[start:end]
+        self._shown_look[y][start:end] = looks[start:end]
+        if (
+            unsure
+        ):  # terminals disagree about the width of what was written: what is right of its beginning is not known
+            self._shown[y][start:] = [UNKNOWN] * (self.width - start)
+            self._at = None
+        else:
+            # Behind the last column terminals differ in where the cursor is.
+            self._at = (end, y) if end < self.width else None
+        return "".join(out)
+
+    def _go(self, x: int, y: int) -> str:
+        at, self._at = self._at, (x, y)
+        if at == (x, y):
+            return ""
+        if at is not None and at[1] == y:
+            if x == 0:
+                return "\r"
+            if 0 < x - at[0] < 100:
+                return f"\x1b[{x - at[0]}C" if x - at[0] > 1 else "\x1b[C"
+            return f"\x1b[{x + 1}G"
+        if x == 0:
+            return f"\x1b[{y + 1}H" if y else "\x1b[H"
+        return f"\x1b[{y + 1};{x + 1}H"
+
+    def leave(self) -> str:
+        """Make the look plain, before something else is written."""
+        out, self._look = change(self._look, PLAIN), PLAIN
+        return out
