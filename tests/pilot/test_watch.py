@@ -515,7 +515,7 @@ async def test_what_a_dead_attempt_did_is_not_shown_as_the_present(tmp_path: Pat
 
 
 def test_what_a_stop_costs_is_said_in_plain_numbers(tmp_path: Path) -> None:
-    from tui.watch.feed import Facts
+    from tui.watch.facts import Facts
     from tui.watch.words import loss_of_stopping
 
     one = loss_of_stopping(Facts(tmp_path, step=11, last_checkpoint=10, median_step=0.2))

@@ -13,8 +13,10 @@ import pytest
 from engine.events import EventWriter
 from engine.rundir import RunDir, write_json
 from tests.support import append_step, make_run
-from tui.watch import words
-from tui.watch.feed import SMOOTH_LOSS, Control, Curve, Facts, WatchFeed, WatchUpdate
+from tui.watch import values, words
+from tui.watch.curves import SMOOTH_LOSS, Curve
+from tui.watch.facts import Control, Facts
+from tui.watch.feed import WatchFeed, WatchUpdate
 from tui.watch.logfile import KEEP_LINES, LogFile
 from tui.watch.smooth import Smoother
 
@@ -141,7 +143,7 @@ def test_strange_values_do_not_raise(tmp_path: Path) -> None:
     feed = WatchFeed(run.path)
     facts = read(feed)[-1].facts
     assert said(facts)
-    assert words.values(facts, None, 30, 30)
+    assert values.values(facts, None, 30, 30)
 
 
 def test_a_missing_and_a_vanishing_directory(tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_cost_of_stopping_now() -> None:
 
 def test_values_are_right_aligned() -> None:
     facts = Facts(Path("x"), values={"loss": math.nan, "learning_rate": 1e-4, "num_tokens": 1.5e6}, best_loss=0.5)
-    lines = words.values(facts, 0.75, 30, 40)
+    lines = values.values(facts, 0.75, 30, 40)
     shown = {"".join(t for t, _ in line)[:14].strip(): "".join(t for t, _ in line) for line in lines if line}
     assert all(len(line) == 30 for line in shown.values())
     assert shown["loss"].endswith("NaN") and shown["learning rate"].endswith(" 1e-4")

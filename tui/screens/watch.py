@@ -25,7 +25,10 @@ from tui.keys import bindings
 from tui.runlist import queueing
 from tui.screens.confirm import ConfirmScreen
 from tui.watch import charts, words
-from tui.watch.feed import SMOOTH_LOSS, Control, WatchFeed, WatchUpdate
+from tui.watch import values as column
+from tui.watch.curves import SMOOTH_LOSS
+from tui.watch.facts import Control, Facts
+from tui.watch.feed import WatchFeed, WatchUpdate
 from tui.widgets.chart import Chart
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Lines
@@ -60,7 +63,7 @@ class WatchScreen(Screen[None]):
         self.path = Path(path).absolute()
         self.run = RunDir(self.path)
         self.feed = WatchFeed(self.path)
-        self.facts = words.Facts(self.path, name=clean(self.path.name, 200))
+        self.facts = Facts(self.path, name=clean(self.path.name, 200))
         self.charts = charts.make()
         self.selected = 0
         self.full = False
@@ -136,7 +139,7 @@ class WatchScreen(Screen[None]):
         if first or before.state != self.facts.state or before.problem != self.facts.problem:
             self._tick()
 
-    def _sound_alarm(self, before: words.Facts, *, ready: bool) -> None:
+    def _sound_alarm(self, before: Facts, *, ready: bool) -> None:
         """Say a new alarm; those from before the screen was opened stand in the head only."""
         alarm = self.facts.alarm
         if ready and alarm is not None and alarm != before.alarm:
@@ -167,7 +170,7 @@ class WatchScreen(Screen[None]):
             lines[2] = [(text, "accent")]
         head.show(lines)
         values.show(
-            words.values(
+            column.values(
                 self.facts,
                 None if self.facts.before_first_step else self._smooth,
                 values.size.width,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tui import format as fmt
-from tui.watch.feed import GPU_CURVES, HOST_CURVE, SMOOTH_LOSS, SMOOTH_RATE, Facts, WatchUpdate
+from tui.watch.curves import GPU_CURVES, HOST_CURVE, SMOOTH_LOSS, SMOOTH_RATE
+from tui.watch.facts import Facts
+from tui.watch.feed import WatchUpdate
 from tui.widgets.chart import CLOUD, LINE, POINTS, TREND, Chart, number_label
 from tui.widgets.chart.frame import value_label
 

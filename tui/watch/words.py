@@ -1,4 +1,4 @@
-"""What the live screen says about a run, in plain words: head lines, messages, and the column of values."""
+"""What the live screen says about a run, in plain words: head lines and messages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from rich.cells import cell_len
 from engine import status as states
 from engine.text import shorten_path
 from tui import format as fmt
-from tui.glyphs import glyphs, state_text
-from tui.watch.feed import Control, Facts
-from tui.widgets.chart.frame import value_label
-from tui.widgets.chart.ticks import number_label
+from tui.glyphs import state_text
+from tui.watch.facts import Control, Facts
+from tui.watch.times import elapsed, span
 from tui.widgets.lines import Line, crop, length, spread
 
 # An answered request stays in sight for so long, then the line is free for other news.
@@ -276,120 +275,3 @@ def _notice(facts: Facts, now: float) -> Line:
     if level == "info" and not now - when < NOTICE_SECONDS:
         return []
     return [(text, level if level in ("warning", "error") else "muted")]
-
-
-# -- values -----------------------------------------------------------------------------------------------------------
-
-
-def values(facts: Facts, smooth: float | None, width: int, height: int) -> list[Line]:
-    """The column of current values: labels left, numbers right; groups set apart while there is room."""
-    groups = [group for group in _groups(facts, smooth) if group]
-    spare = height - sum(map(len, groups))
-    lines: list[Line] = []
-    for index, group in enumerate(groups):
-        if index and spare >= len(groups) - 1:
-            lines.append([])
-        lines += [_value(label, text, colour, width) for label, text, colour in group]
-    return lines[:height]
-
-
-Entry = tuple[str, str, str]
-
-
-def _groups(facts: Facts, smooth: float | None) -> list[list[Entry]]:
-    v = facts.values
-    loss: list[Entry] = [_loss("loss", v.get("loss")), _loss("smooth", smooth)]
-    best = _loss("best", facts.best_loss)
-    if facts.best_step is not None:
-        best = (f"best, step {facts.best_step:,}", best[1], best[2])
-    loss.append(best)
-    if facts.eval_loss is not None or facts.best_eval is not None:
-        loss += [_loss("eval loss", facts.eval_loss), _loss("best eval", facts.best_eval)]
-    if facts.nonfinite_loss:
-        loss.append(("not finite", f"{facts.nonfinite_loss:,}", "error"))
-    optim = [_number("learning rate", v.get("learning_rate"), 3), _number("grad norm", v.get("grad_norm"), 3)]
-    speed = [
-        _rate("samples/s", v.get("samples_per_second")),
-        _rate("tokens/s", v.get("tokens_per_second")),
-        _number("tokens seen", v.get("num_tokens"), 3),
-    ]
-    if v.get("step_seconds") is not None:
-        speed.append(("step time", span(v["step_seconds"]), "value"))
-    kept: list[Entry] = []
-    if facts.checkpoints:
-        kept = [("checkpoints", f"{facts.checkpoints:,}", "value")]
-        if facts.last_checkpoint is not None:
-            kept.append(("last at step", f"{facts.last_checkpoint:,}", "value"))
-    return [loss, optim, speed, _memory(facts), kept]
-
-
-def _memory(facts: Facts) -> list[Entry]:
-    v = facts.values
-    entries: list[Entry] = []
-    if v.get("gpu_memory_peak") is not None:
-        entries.append(_bytes("memory peak", v["gpu_memory_peak"]))
-    else:
-        entries.append(_bytes("host memory", v.get("host_memory")))
-    for card in facts.gpus[:4]:
-        name = f"GPU {card.get('index', '?')}"
-        use, heat, power = card.get("utilization"), card.get("temperature"), card.get("power")
-        parts = [f"{use:.0f}%" if _is_number(use) else glyphs().dash]
-        if _is_number(heat):
-            parts.append(f"{heat:.0f} °C")
-        if _is_number(power):
-            parts.append(f"{power:.0f} W")
-        entries.append((name, " ".join(parts), "value"))
-        if _is_number(card.get("memory_used")) and _is_number(card.get("memory_total")):
-            used, total = card["memory_used"] / 1024**3, card["memory_total"] / 1024**3
-            entries.append(("  memory", f"{used:.1f} / {total:.0f} GiB", "value"))
-    return entries
-
-
-def _value(label: str, text: str, colour: str, width: int) -> Line:
-    label = fmt.shorten(label, max(0, width - len(text) - 1))
-    return [(label + " " * max(1, width - len(text) - length([(label, "")])), "muted"), (text, colour)]
-
-
-def _number(label: str, value: float | None, digits: int = 4) -> Entry:
-    if value is None:
-        return label, glyphs().dash, "muted"
-    return label, value_label(value, number_label, digits), "value" if math.isfinite(value) else "error"
-
-
-def _rate(label: str, value: float | None) -> Entry:
-    if value is not None and 1000 <= value < 1e6:
-        return label, fmt.count(value), "value"
-    return _number(label, value, 3)
-
-
-def _loss(label: str, value: float | None) -> Entry:
-    return label, fmt.loss(value), "muted" if value is None else "value" if math.isfinite(value) else "error"
-
-
-def _bytes(label: str, value: float | None) -> Entry:
-    if value is None or not math.isfinite(value):
-        return label, glyphs().dash, "muted"
-    return label, fmt.size(value), "value"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-# -- times ------------------------------------------------------------------------------------------------------------
-
-
-def elapsed(facts: Facts, now: float) -> float | None:
-    """Seconds of work: of earlier attempts, and of this one since its start or from start to end."""
-    before = facts.seconds_before or None
-    if facts.started is None or facts.state.state == states.QUEUED:
-        return before
-    end = now if facts.state.live else facts.ended
-    return max(0.0, end - facts.started) + facts.seconds_before if end is not None else before
-
-
-def span(seconds: float | None) -> str:
-    """A short time with its fraction: 0.28 s, 3.5 s, 12 s; longer ones as durations."""
-    if seconds is None or not math.isfinite(seconds) or seconds >= 60:
-        return fmt.duration(seconds)
-    return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
