@@ -83,7 +83,7 @@ async def test_charts_fill_their_place(tmp_path: Path, size: tuple[int, int]) ->
     app = watching(make_run(tmp_path / "run").path)
     async with app.run_test(size=size) as pilot:
         screen = await opened(pilot)
-        shown = [chart for chart in screen.charts if chart.display]
+        shown = [chart for chart in screen.deck.charts if chart.display]
         assert len(shown) == (4 if size[0] >= 110 and size[1] >= 34 else 1)
         for chart in shown:
             assert (chart.model.width, chart.model.height) == (chart.size.width, chart.size.height)
@@ -108,7 +108,7 @@ async def test_full_screen_and_log_axis(tmp_path: Path) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         await pilot.press("f", "l")
-        await until(pilot, lambda: "1 loss (log)" in picture(app) and screen.charts[0].size.height > 30)
+        await until(pilot, lambda: "1 loss (log)" in picture(app) and screen.deck.charts[0].size.height > 30)
         assert "train.log" not in picture(app) and "wide" in picture(app)
         await pilot.press("escape")
         await until(pilot, lambda: "train.log" in picture(app) and "2 learning rate" in picture(app))
@@ -367,7 +367,7 @@ async def test_a_resize_redraws(tmp_path: Path) -> None:
         await until(pilot, lambda: "4 memory" in picture(app) and "2 learning rate" in picture(app))
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: "4 memory" not in picture(app))
-        chart = screen.charts[0]
+        chart = screen.deck.charts[0]
         assert (chart.model.width, chart.model.height) == (chart.size.width, chart.size.height)
 
 
@@ -395,7 +395,7 @@ async def test_nothing_is_repainted_when_nothing_changes(tmp_path: Path, monkeyp
         painted: list[object] = []
         monkeypatch.setattr(app, "_display", lambda screen, renderable: painted.append(renderable))
         for _ in range(5):
-            screen._tick()
+            screen.tick()
             screen._flush()
             await pilot.pause(0.1)
         assert painted == []
