@@ -69,7 +69,7 @@ async def test_a_live_run_moves(tmp_path: Path, size: tuple[int, int]) -> None:
         await opened(pilot)
         text = picture(app)
         assert "support-chat" in text and "● running" in text and "40 / 100" in text and "left" in text
-        charts = screen_of(app).charts
+        charts = screen_of(app).deck.charts
         points = charts[0].model.series["loss"].buckets.count
         assert points == 40
         append_step(run, 41, 0.4321, samples_per_second=8.0)
@@ -334,7 +334,7 @@ async def test_a_directory_that_vanishes(tmp_path: Path) -> None:
         await opened(pilot)
         shutil.rmtree(run.path)
         await until(pilot, lambda: "this directory is gone" in head(app))
-        assert screen_of(app).charts[0].model.series["loss"].buckets.count == 40  # what was seen stays
+        assert screen_of(app).deck.charts[0].model.series["loss"].buckets.count == 40  # what was seen stays
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", json.dumps({"config": [1], "state": {}}).encode()])
@@ -377,7 +377,7 @@ async def test_first_picture_of_a_long_run(tmp_path: Path) -> None:
     async with app.run_test(size=(160, 50)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, WatchScreen))
         began = time.perf_counter()
-        chart = screen_of(app).charts[0]
+        chart = screen_of(app).deck.charts[0]
         await until(pilot, lambda: chart.model.lines and chart.model.has_points)
         first = time.perf_counter() - began
         await opened(pilot)
@@ -396,7 +396,7 @@ async def test_nothing_is_repainted_when_nothing_changes(tmp_path: Path, monkeyp
         monkeypatch.setattr(app, "_display", lambda screen, renderable: painted.append(renderable))
         for _ in range(5):
             screen.tick()
-            screen._flush()
+            screen.deck.paint(screen.facts, ready=True)
             await pilot.pause(0.1)
         assert painted == []
 
