@@ -12,7 +12,10 @@ from textual.binding import Binding, BindingType
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One action and its key: ``key`` as Textual names it (commas between several), ``label`` for the footer."""
+    """One action and its key: ``key`` as Textual names it (commas between several), ``label`` for the footer.
+
+    ``group`` is the heading under which the help lists it; none: the screen's own.
+    """
 
     id: str
     key: str
@@ -23,6 +26,7 @@ class Key:
     display: str = ""
     priority: bool = False
     palette: bool = True
+    group: str = ""
 
 
 APP = (
@@ -103,28 +107,63 @@ WARNINGS = (
 )  # fmt: skip
 
 WATCH: tuple[Key, ...] = (
-    Key("watch.back", "escape", "back", "runs", "Back to the runs; this one goes on", display="esc"),
+    Key("watch.back", "escape", "back", "runs", "Back: from a search, cursor, zoom or full screen, then to the runs",
+        display="esc"),
     Key("watch.stop", "s", "stop", "stop", "Ask the run to finish its step, save and end"),
     Key("watch.cancel", "s", "cancel", "cancel", "Take the run out of the queue"),
     Key("watch.checkpoint", "k", "checkpoint", "checkpoint", "Ask for a checkpoint after this step"),
     Key("watch.resume", "r", "resume", "resume", "Go on with this run from one of its checkpoints"),
-    Key("watch.loss", "1", "chart(1)", "chart", "Choose the loss chart (2 learning rate, 3 speed, 4 memory)",
-        display="1-4"),
-    Key("watch.full", "f", "full", "full", "The chosen chart over the whole screen, and back"),
-    Key("watch.clone", "c", "clone", "clone", "Set up a new run with these settings"),
-    Key("watch.log-scale", "l", "log_scale", "log axis", "Logarithmic or linear axis of the loss"),
     Key("watch.evaluate", "e", "evaluate", "evaluate", "Ask for an evaluation after this step"),
+    Key("watch.loss", "1", "chart(1)", "chart", "Choose the loss chart (2 learning rate, 3 speed, 4 memory)",
+        display="1-4", group="Charts"),
+    Key("watch.full", "f", "full", "full", "The chosen chart over the whole screen, and back", group="Charts"),
+    Key("watch.zoom-in", "plus,equals_sign", "zoom(1)", "zoom", "Zoom in, around the cursor or the newest point",
+        display="+-", group="Charts"),
+    Key("watch.cursor-left", "left", "cursor(-1)", "read values", "A cursor that reads values; left and right move it",
+        display="←→", palette=False, group="Charts"),
+    Key("watch.other-next", "right_square_bracket", "other_run(1)", "next run", "Watch the next live run",
+        display="[]"),
+    Key("watch.samples", "v", "samples", "answers", "What the model says: its answers to sample_prompts, by step"),
+    Key("watch.hardware", "h", "hardware", "hardware", "Graphics cards, processor, memory and disk"),
+    Key("watch.more", "g", "more_charts", "more charts", "Further metrics: gradient norm, tokens/s and what else is logged", group="Charts"),
+    Key("watch.axis", "x", "x_axis", "x axis", "Steps, epochs, tokens or time along the x axis", group="Charts"),
+    Key("watch.search", "slash", "search_log", "search log", "Search the log", display="/", group="Log"),
     Key("watch.stop-now", "S", "stop_now", "stop now", "End the run at once, without saving", display="S"),
+    Key("watch.clone", "c", "clone", "clone", "Set up a new run with these settings"),
+    Key("watch.log-scale", "l", "log_scale", "log axis", "Logarithmic or linear axis of the chosen chart", group="Charts"),
+    Key("watch.note", "t", "note", "note, tags", "Name, note and tags of this run"),
     Key("watch.copy", "y", "copy_path", "copy path", "Copy the run's path to the clipboard"),
-    Key("watch.next", "tab", "next_chart", "next chart", "Choose the next chart", show=False),
+    Key("watch.copy-command", "Y", "copy_command", "copy command", "Copy the command that watches or resumes this run",
+        show=False, display="Y"),
+    Key("watch.shell", "o", "shell", "shell here", "A shell in the output directory; exit comes back", show=False),
+    Key("watch.zoom-out", "minus", "zoom(-1)", "zoom out", "Zoom out", show=False, display="-", group="Charts"),
+    Key("watch.whole", "0", "whole", "whole run", "The whole run along the x axis again", show=False, group="Charts"),
+    Key("watch.pan-left", "less_than_sign,shift+left", "pan(-1)", "earlier steps", "Move a zoomed chart to earlier steps",
+        show=False, display="<", group="Charts"),
+    Key("watch.pan-right", "greater_than_sign,shift+right", "pan(1)", "later steps", "Move a zoomed chart to later steps",
+        show=False, display=">", group="Charts"),
+    Key("watch.cursor-right", "right", "cursor(1)", "cursor right", "Move the cursor to later steps", show=False,
+        display="→", palette=False, group="Charts"),
+    Key("watch.smoother", "full_stop", "smoothing(1)", "smoother", "Smooth the curves more", show=False, display=".", group="Charts"),
+    Key("watch.rougher", "comma", "smoothing(-1)", "rougher", "Smooth the curves less", show=False, display=",", group="Charts"),
+    Key("watch.next", "tab", "next_chart", "next chart", "Choose the next chart", show=False, group="Charts"),
     Key("watch.previous", "shift+tab", "next_chart(-1)", "previous chart", "Choose the previous chart", show=False,
-        display="shift+tab", palette=False),
-    Key("watch.rate", "2", "chart(2)", "learning rate", "Choose the learning rate chart", show=False),
-    Key("watch.speed", "3", "chart(3)", "speed", "Choose the speed chart", show=False),
-    Key("watch.memory", "4", "chart(4)", "memory", "Choose the memory chart", show=False),
-    Key("watch.log-back", "pageup", "scroll_log(1)", "log back", "Scroll back in the log", show=False, palette=False),
-    Key("watch.log-on", "pagedown", "scroll_log(-1)", "log on", "Scroll on in the log", show=False, palette=False),
-    Key("watch.log-end", "end", "follow_log", "log end", "Follow the end of the log again", show=False),
+        display="shift+tab", palette=False, group="Charts"),
+    Key("watch.rate", "2", "chart(2)", "learning rate", "Choose the learning rate chart", show=False, group="Charts"),
+    Key("watch.speed", "3", "chart(3)", "speed", "Choose the speed chart", show=False, group="Charts"),
+    Key("watch.memory", "4", "chart(4)", "memory", "Choose the memory chart", show=False, group="Charts"),
+    Key("watch.other-previous", "left_square_bracket", "other_run(-1)", "previous run", "Watch the previous live run",
+        show=False, display="["),
+    Key("watch.log-full", "L", "log_full", "log", "The log over the whole screen, and back", show=False, display="L", group="Log"),
+    Key("watch.log-warnings", "w", "warnings", "only warnings", "Only warnings and errors of the log, or all of it",
+        show=False, group="Log"),
+    Key("watch.log-match", "n", "match(1)", "next match", "The next match of the search, towards the beginning", show=False,
+        palette=False, group="Log"),
+    Key("watch.log-match-back", "N", "match(-1)", "previous match", "The match before, towards the end", show=False,
+        display="N", palette=False, group="Log"),
+    Key("watch.log-back", "pageup", "scroll_log(1)", "log back", "Scroll back in the log", show=False, palette=False, group="Log"),
+    Key("watch.log-on", "pagedown", "scroll_log(-1)", "log on", "Scroll on in the log", show=False, palette=False, group="Log"),
+    Key("watch.log-end", "end", "follow_log", "log end", "Follow the end of the log again", show=False, group="Log"),
 )  # fmt: skip
 
 RESUME = (

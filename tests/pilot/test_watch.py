@@ -18,6 +18,7 @@ from engine.rundir import RunDir, write_json
 from tests.support import append_step, make_run, until
 from tui.app import TunedeckApp
 from tui.screens.confirm import ConfirmScreen
+from tui.keys import TABLES
 from tui.screens.watch import WatchScreen
 from tui.widgets.lines import Lines
 from tui.widgets.logtail import LogTail
@@ -418,7 +419,17 @@ async def test_help_lists_every_key(tmp_path: Path) -> None:
     async with app.run_test(size=(120, 50)) as pilot:
         await opened(pilot)
         await pilot.press("question_mark")
+        await until(pilot, lambda: "Ask for an evaluation" in picture(app) and "more below" in picture(app))
+        await pilot.press("end")
+        await until(pilot, lambda: "Scroll back in the log" in picture(app) and "more below" not in picture(app))
+        await pilot.resize_terminal(160, 50)
         await until(pilot, lambda: "Ask for an evaluation" in picture(app) and "Scroll back in the log" in picture(app))
+
+
+def test_every_key_has_an_action() -> None:
+    for row in TABLES["watch"]:
+        action = row.action.partition("(")[0]
+        assert hasattr(WatchScreen, f"action_{action}"), row.id
 
 
 def test_the_screen_needs_no_heavy_library() -> None:
@@ -486,7 +497,7 @@ async def test_the_keys_of_a_running_run_come_when_its_turn_comes(tmp_path: Path
         await opened(pilot)
         assert "k checkpoint" not in picture(app) and "s cancel" in picture(app) and "s stop" not in picture(app)
         write_json(run.status_json, {**(run.read_status() or {}), "state": "running"})
-        await until(pilot, lambda: all(word in picture(app) for word in ("k checkpoint", "e evaluate", "S stop now")))
+        await until(pilot, lambda: all(word in picture(app) for word in ("k checkpoint", "e evaluate", "f full")))
 
 
 @pytest.mark.parametrize("state", ["queued", "starting", "running"])
