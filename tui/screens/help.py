@@ -28,13 +28,15 @@ class HelpScreen(ModalScreen[None]):
     def __init__(self, table: str) -> None:
         super().__init__()
         self._tables = [name for name in (table, "app") if name in TITLES]
+        self._columns = 1
 
     def compose(self) -> ComposeResult:
         """One group a table."""
+        self._columns = 2 if self.app.size.width >= WIDE else 1
         with Vertical(classes="dialog -wide", id="help"):
             yield Static("Keys", classes="dialog--title")
             with VerticalScroll(classes="dialog--body"):
-                yield Static(id="help-keys")
+                yield Static(key_lists(self._tables, self._columns), id="help-keys")
             yield Static("esc closes", classes="dialog--foot", id="help-foot")
 
     def on_mount(self) -> None:
@@ -43,9 +45,11 @@ class HelpScreen(ModalScreen[None]):
 
     def on_resize(self, event: Resize) -> None:
         """Two columns where there is room."""
-        wide = event.size.width >= WIDE
-        self.query_one("#help").set_class(wide, "-widest")
-        self.query_one("#help-keys", Static).update(key_lists(self._tables, columns=2 if wide else 1))
+        columns = 2 if event.size.width >= WIDE else 1
+        self.query_one("#help").set_class(columns == 2, "-widest")
+        if columns != self._columns:
+            self._columns = columns
+            self.query_one("#help-keys", Static).update(key_lists(self._tables, columns))
         self.call_after_refresh(self._say_more)
 
     def _say_more(self) -> None:
