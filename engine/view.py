@@ -13,8 +13,12 @@ from typing import Any
 from engine import status as states
 from engine.events import number
 from engine.records import is_count, is_time
+from engine.remaining import Pace
 from engine.status import RunState
 from engine.tables import MetricTable
+
+# Hardware events that are kept: the last five minutes, at one every five seconds.
+READINGS = 60
 
 
 @dataclass(slots=True)
@@ -63,7 +67,8 @@ class RunView:
     controls_seen: int = 0
     samples: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=200))
     phase: Phase = field(default_factory=Phase)
-    hardware: dict[str, Any] = field(default_factory=dict)
+    readings: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=READINGS))
+    pace: Pace = field(default_factory=Pace)
     step: int = 0
     total_steps: int | None = None
     attempt: int = 1
@@ -74,6 +79,15 @@ class RunView:
     last_event: float | None = None
     damaged: int = 0
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """The newest hardware event; empty before the first. One that is set is added to :attr:`readings`."""
+        return self.readings[-1] if self.readings else {}
+
+    @hardware.setter
+    def hardware(self, event: dict[str, Any]) -> None:
+        self.readings.append(event)
 
     @property
     def base_model(self) -> str:
@@ -172,14 +186,8 @@ class RunView:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the last step at the pace of the recent wall clock (evaluations and saves included)."""
-        times = self.steps.columns["time"]
-        # Between two attempts lies time in which nothing was done.
-        window = min(len(times) - self.attempt_row, 100)
-        if not self.state.live or not self.total_steps or window < 2:
-            return None
-        pace = (times[-1] - times[-window]) / (window - 1)
-        return max(0.0, (self.total_steps - self.step) * pace) if math.isfinite(pace) else None
+        """Seconds until the end at the pace of recent steps, evaluations and saves counted in."""
+        return self.pace.remaining(self)
 
 
 def _time(value: Any) -> float | None:

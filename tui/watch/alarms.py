@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.snapshot import RunView
 from engine.text import clean
+from tui.watch.signs import Watcher
 
 NONFINITE, DIVERGENCE = "nonfinite", "divergence"
 
@@ -17,6 +18,7 @@ class Alarms:
     def __init__(self) -> None:
         self.newest: tuple[int, str, str] | None = None
         self.nonfinite = ""
+        self.watcher = Watcher()
         self._seen = 0
         self._attempt = 0
 

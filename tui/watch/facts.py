@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from engine.status import RunState
 from engine.text import clean
 from tui.watch.alarms import Alarms
 from tui.watch.curves import Curves
+from tui.watch.machine import Machine, read, real
+from tui.watch.signs import Sign
 
 LAST_VALUES = (
     "loss", "learning_rate", "grad_norm", "samples_per_second", "tokens_per_second", "num_tokens", "step_seconds",
@@ -52,9 +53,11 @@ class Facts:
     ended: float | None = None
     last_event: float | None = None
     remaining: float | None = None
+    remaining_at: float | None = None
     median_step: float | None = None
     phase: Phase = field(default_factory=Phase)
     notice: tuple[float, str, str] | None = None
+    notice_kind: str = ""
     notices: int = 0
     alarm: tuple[int, str, str] | None = None
     nonfinite_text: str = ""
@@ -68,7 +71,8 @@ class Facts:
     nonfinite_loss: int = 0
     checkpoints: int = 0
     last_checkpoint: int | None = None
-    gpus: tuple[dict[str, Any], ...] = ()
+    machine: Machine = field(default_factory=Machine)
+    signs: tuple[Sign, ...] = ()
     has_adapter: bool = False
     attempt: int = 1
     resumed_step: int | None = None
@@ -86,12 +90,14 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
     steps = view.steps
     config = view.config
     checkpoint = view.checkpoints[-1] if view.checkpoints else {}
+    goes_on = _before_first_step(follower)
     notice = view.notices[-1] if view.notices else None
     alarms.follow(view)
+    machine = _machine(view)
+    remaining = _remaining(view, goes_on)
     control = view.controls[-1] if view.controls else None
     best_loss, best_step = curves.best or (None, None)
     recorded = _whole(view.status.get("step")) or 0
-    goes_on = _before_first_step(follower)
     return Facts(
         path=run.path,
         problem=_problem(run, view),
@@ -104,16 +110,16 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
         expected_step=view.step if follower.caught_up else max(view.step, recorded),
         total_steps=_next_total(view) if goes_on else view.total_steps,
         epoch=None if goes_on else view.epoch,
-        epochs=_real(config.get("num_train_epochs")),
+        epochs=real(config.get("num_train_epochs")),
         started=view.started,
         ended=view.ended if view.ended or view.state.live else view.last_event,
         last_event=view.last_event,
-        remaining=view.remaining
-        if view.state.state == states.RUNNING and not (goes_on or view.state.stalled)
-        else None,
+        remaining=remaining,
+        remaining_at=view.last_event if remaining is not None else None,
         median_step=view.median_step_seconds,
         phase=view.phase,
         notice=(notice.time, clean(notice.level, 20), clean(notice.text, 500)) if notice else None,
+        notice_kind=clean(notice.kind, 30) if notice else "",
         notices=view.notices_seen,
         alarm=alarms.newest,
         nonfinite_text=alarms.nonfinite,
@@ -127,7 +133,8 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
         nonfinite_loss=len(steps.nonfinite.get("loss", ())),
         checkpoints=len(view.checkpoints),
         last_checkpoint=_whole(checkpoint.get("step")),
-        gpus=_gpus(view.hardware),
+        machine=machine,
+        signs=alarms.watcher.follow(view, machine),
         has_adapter=not view.state.live and (run.path / "adapter_config.json").is_file(),
         attempt=view.attempt_number,
         resumed_step=view.resumed_step,
@@ -153,6 +160,18 @@ def _next_total(view: RunView) -> int | None:
     return _whole(view.config.get("max_steps"))
 
 
+def _remaining(view: RunView, goes_on: bool) -> float | None:
+    """Whole seconds: what changes less than that is no news."""
+    if view.state.state != states.RUNNING or goes_on or view.state.stalled:
+        return None
+    left = view.remaining
+    return None if left is None else float(round(left))
+
+
+def _machine(view: RunView) -> Machine:
+    return read(view.hardware, view.readings)
+
+
 def _problem(run: RunDir, view: RunView) -> str:
     if not run.path.is_dir():
         return "this directory is gone: it was moved or deleted"
@@ -172,22 +191,9 @@ def _problem(run: RunDir, view: RunView) -> str:
 
 def _control(event: dict[str, Any]) -> Control:
     return Control(
-        clean(event.get("request", ""), 30), _real(event.get("time")) or 0.0, clean(event.get("outcome", ""), 200)
+        clean(event.get("request", ""), 30), real(event.get("time")) or 0.0, clean(event.get("outcome", ""), 200)
     )
-
-
-def _gpus(hardware: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    cards = hardware.get("gpus")
-    return tuple(card for card in cards if isinstance(card, dict))[:16] if isinstance(cards, list) else ()
 
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _real(value: Any) -> float | None:
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        else None
-    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from engine import status as states
 from tui import format as fmt
-from tui.watch.facts import Facts
+
+if TYPE_CHECKING:
+    from tui.watch.facts import Facts
 
 
 def elapsed(facts: Facts, now: float) -> float | None:
@@ -23,3 +26,18 @@ def span(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds) or seconds >= 60:
         return fmt.duration(seconds)
     return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def remaining(facts: Facts, now: float) -> float | None:
+    """Seconds that are left, counted down since the estimate by at most one step."""
+    if facts.remaining is None or facts.remaining_at is None:
+        return facts.remaining
+    passed = min(max(0.0, now - facts.remaining_at), facts.median_step or 0.0)
+    return max(0.0, facts.remaining - passed)
+
+
+def pace_words(seconds: float, *, alone: bool = False) -> str:
+    """``a step takes 0.52 s``, or ``20 steps a second``; ``alone`` leaves the first words out."""
+    if seconds < 0.1:
+        return f"{1 / seconds:.2g} steps a second" if seconds > 0.001 else "over 1,000 steps a second"
+    return span(seconds) if alone else f"a step takes {span(seconds)}"

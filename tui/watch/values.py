@@ -7,6 +7,7 @@ import math
 from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.watch.facts import Facts
+from tui.watch.signs import DISK
 from tui.watch.times import span
 from tui.widgets.chart.frame import value_label
 from tui.widgets.chart.ticks import number_label
@@ -56,24 +57,26 @@ def _groups(facts: Facts, smooth: float | None) -> list[list[Entry]]:
 
 
 def _memory(facts: Facts) -> list[Entry]:
-    v = facts.values
+    v, machine = facts.values, facts.machine
     entries: list[Entry] = []
     if v.get("gpu_memory_peak") is not None:
         entries.append(_bytes("memory peak", v["gpu_memory_peak"]))
     else:
         entries.append(_bytes("host memory", v.get("host_memory")))
-    for card in facts.gpus[:4]:
-        name = f"GPU {card.get('index', '?')}"
-        use, heat, power = card.get("utilization"), card.get("temperature"), card.get("power")
-        parts = [f"{use:.0f}%" if _is_number(use) else glyphs().dash]
-        if _is_number(heat):
-            parts.append(f"{heat:.0f} °C")
-        if _is_number(power):
-            parts.append(f"{power:.0f} W")
-        entries.append((name, " ".join(parts), "value"))
-        if _is_number(card.get("memory_used")) and _is_number(card.get("memory_total")):
-            used, total = card["memory_used"] / 1024**3, card["memory_total"] / 1024**3
+    for card in machine.mine[:4]:
+        parts = [f"{card.utilization:.0f}%" if card.utilization is not None else glyphs().dash]
+        if card.temperature is not None:
+            parts.append(f"{card.temperature:.0f} °C")
+        if card.power is not None:
+            parts.append(f"{card.power:.0f} W")
+        entries.append((f"GPU {card.index}", " ".join(parts), "value"))
+        if card.used is not None and card.total and len(machine.mine) <= 2:
+            used, total = card.used / 1024**3, card.total / 1024**3
             entries.append(("  memory", f"{used:.1f} / {total:.0f} GiB", "value"))
+    if machine.cpu is not None and not machine.mine:
+        entries.append(("processor", f"{machine.cpu:.0f}%", "value"))
+    if any(sign.kind == DISK for sign in facts.signs):
+        entries.append((f"{glyphs().warning} disk free", fmt.size(machine.disk_free), "error"))
     return entries
 
 
@@ -102,7 +105,3 @@ def _bytes(label: str, value: float | None) -> Entry:
     if value is None or not math.isfinite(value):
         return label, glyphs().dash, "muted"
     return label, fmt.size(value), "value"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

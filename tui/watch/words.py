@@ -10,25 +10,16 @@ from engine import status as states
 from engine.text import shorten_path
 from tui import format as fmt
 from tui.glyphs import state_text
+from tui.watch import condition
 from tui.watch.facts import Control, Facts
-from tui.watch.times import elapsed, span
+from tui.watch.times import elapsed, remaining
 from tui.widgets.lines import Line, crop, length, spread
 
 # An answered request stays in sight for so long, then the line is free for other news.
 CONTROL_SECONDS = 60.0
 NOTICE_SECONDS = 600.0
-# A host that has not been heard for this long is said to be silent rather than running.
-SILENT_SECONDS = 30.0
 
 VERBS = {"stop": "stop", "stop-now": "stop now", "checkpoint": "checkpoint", "evaluate": "evaluation"}
-PHASES = {
-    "loading": "loading the model",
-    "tokenising": "tokenising the data",
-    "compiling": "compiling kernels",
-    "training": "training",
-    "evaluating": "evaluating",
-    "saving": "saving",
-}
 STATE_COLOURS = {
     states.QUEUED: "muted", states.STARTING: "accent", states.RUNNING: "accent", states.STOPPING: "warning",
     states.COMPLETED: "success", states.STOPPED: "warning", states.FAILED: "error", states.KILLED: "error",
@@ -37,11 +28,11 @@ STATE_COLOURS = {
 
 
 def head(facts: Facts, now: float, width: int, asked: Control | None) -> list[Line]:
-    """The four lines above the charts: who and how, how far, what is going on, what can be done."""
+    """The four lines above the charts: who and how, how far, how it fares, and what is worth saying or can be done."""
     first, rest = headline(facts, now, width)
     lines = [first, progress(facts, now, width)]
     lines += [crop(line, width) for line in rest]
-    for line in (message_line(facts, now, asked), next_line(facts)):
+    for line in (condition.line(facts, now), message_line(facts, now, asked), next_line(facts)):
         if line or len(lines) == 2:
             lines.append(crop(line, width))
     return [*lines, [], []][:4]
@@ -100,9 +91,6 @@ def why(facts: Facts, now: float) -> str:
         heard = facts.last_event or state.heard
         ago = f", last heard {fmt.age(heard, now)}" if heard else ""
         return f"on {facts.host or 'another machine'}{ago}"
-    if state.stalled and facts.last_event:
-        usual = f" (a step usually takes {span(facts.median_step)})" if facts.median_step else ""
-        return f"no sign for {fmt.duration(now - facts.last_event)}{usual}"
     if state.state == states.QUEUED and (facts.waits_for or facts.queue_position is not None):
         return fmt.queue_words(facts.queue_position, facts.waits_for)
     return fmt.reason_after(state.state, facts.reason)
@@ -122,7 +110,7 @@ def progress(facts: Facts, now: float, width: int) -> Line:
         parts += [("   epoch ", "muted"), (f"{facts.epoch:.2f}{of}", "value")]
     parts += [("   elapsed ", "muted"), (fmt.duration(elapsed(facts, now)), "value")]
     if facts.state.live and not facts.before_first_step:
-        parts += [("   left ", "muted"), (fmt.duration(facts.remaining), "value")]
+        parts += [("   left ", "muted"), (fmt.duration(remaining(facts, now)), "value")]
     percent = fmt.percent(share).rjust(4) if share is not None else "    "
     room = width - length(parts) - len(percent) - 4
     if room < 8:
@@ -143,9 +131,8 @@ def message_line(facts: Facts, now: float, asked: Control | None) -> Line:
         return [(facts.problem, "error")]
     for line in (
         _waiting(facts, now, asked),
-        _numbers(facts),
         _answer(facts, now),
-        _phase(facts, now),
+        _turn(facts),
         _ending(facts),
         _notice(facts, now),
     ):
@@ -218,35 +205,10 @@ def _answer(facts: Facts, now: float) -> Line:
     return []
 
 
-def _numbers(facts: Facts) -> Line:
-    figures = [facts.values.get(name) for name in ("loss", "grad_norm")]
-    if facts.nonfinite_text and facts.state.live and any(v is not None and not math.isfinite(v) for v in figures):
-        return [(f"{facts.nonfinite_text}: what is trained now is of no use", "error")]
-    loss = facts.values.get("loss")
-    if loss is not None and not math.isfinite(loss):
-        return [(f"the loss is not finite (NaN) at step {facts.step:,}: what is trained now is of no use", "error")]
-    return []
-
-
-def _phase(facts: Facts, now: float) -> Line:
+def _turn(facts: Facts) -> Line:
     if facts.state.state == states.QUEUED and facts.state.here:
         return [("it starts by itself when it is its turn; nothing needs to stay open for that", "muted")]
-    if not facts.state.live or facts.state.state == states.QUEUED:
-        return []
-    phase = facts.phase
-    if phase.name in ("", "training"):
-        return (
-            []
-            if (facts.step and not facts.before_first_step) or facts.state.state != states.STARTING
-            else [("starting the training process", "muted")]
-        )
-    text = PHASES.get(phase.name, "") or "busy"
-    if phase.done is not None and phase.total:
-        text += f" {phase.done:,.0f} / {phase.total:,.0f}"
-    line: Line = [(text, "accent")]
-    if phase.since:
-        line.append((f"   for {fmt.duration(now - phase.since)}", "muted"))
-    return line
+    return []
 
 
 def _ending(facts: Facts) -> Line:
@@ -272,6 +234,8 @@ def _notice(facts: Facts, now: float) -> Line:
     if facts.notice is None:
         return []
     when, level, text = facts.notice
+    if condition.shows(facts, facts.notice_kind):
+        return []
     if level == "info" and not now - when < NOTICE_SECONDS:
         return []
     return [(text, level if level in ("warning", "error") else "muted")]
