@@ -1,8 +1,10 @@
-"""What the machine's processors and memory do, through NVML and psutil. Every reading is honest about what it lacks."""
+"""What the machine's graphics cards do, through NVML. Every reading is honest about what it lacks."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,19 +75,89 @@ def freest(cards: list[Gpu]) -> Gpu | None:
     return min(cards, key=lambda card: (card.foreign_processes > 0, -card.memory_free, card.index), default=None)
 
 
-def host() -> dict[str, Any]:
-    """CPU use in percent since the last call, and memory in bytes."""
-    import psutil
+class CardReader:
+    """Reads all cards again and again, NVML being opened only once. Not for several threads at a time."""
 
-    memory = psutil.virtual_memory()
-    return {"cpu": psutil.cpu_percent(), "memory_used": memory.total - memory.available, "memory_total": memory.total}
+    # A driver that is not there is not asked for again at every reading.
+    RETRY_SECONDS = 60.0
 
+    def __init__(self) -> None:
+        self._nvml: Any = None
+        self._handles: list[Any] = []
+        self._fixed: list[dict[str, Any]] = []
+        self._next_try = 0.0
 
-def sample() -> dict[str, Any]:
-    """The fields of a ``hardware`` event."""
-    cards = [{"index": g.index, "name": g.name, "utilization": g.utilization, "memory_used": g.memory_used,
-              "memory_total": g.memory_total, "temperature": g.temperature, "power": g.power} for g in gpus()]  # fmt: skip
-    return {"gpus": cards, "host": host()}
+    def read(self) -> list[dict[str, Any]]:
+        """Index, name, uuid, utilization (percent), memory (bytes), temperature (°C), power (watts) and pids of each card.
+
+        ``memory_by_pid`` is what each computing process holds. Empty without a driver; never raises for what it says.
+        """
+        if self._nvml is None and not self._open():
+            return []
+        found = []
+        for number in range(len(self._handles)):
+            with contextlib.suppress(self._nvml.NVMLError):  # a card that fell off the bus hides no other
+                found.append(self._card(number))
+        if not found:
+            self._close()
+        return found
+
+    def _open(self) -> bool:
+        if time.monotonic() < self._next_try:
+            return False
+        self._next_try = time.monotonic() + self.RETRY_SECONDS
+        try:
+            import pynvml
+        except ImportError:
+            return False
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return False
+        self._nvml = pynvml
+        try:
+            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+            self._fixed = [self._unchanging(index, handle) for index, handle in enumerate(self._handles)]
+        except pynvml.NVMLError:
+            self._close()
+        return self._nvml is not None
+
+    def _close(self) -> None:
+        nvml, self._nvml = self._nvml, None
+        self._handles, self._fixed = [], []
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+
+    def _unchanging(self, index: int, handle: Any) -> dict[str, Any]:
+        nvml = self._nvml
+        limit = self._ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+        return {
+            "index": index,
+            "name": _text(nvml.nvmlDeviceGetName(handle)),
+            "uuid": _text(self._ask(lambda: nvml.nvmlDeviceGetUUID(handle))),
+            "power_limit": None if limit is None else round(limit / 1000),
+        }
+
+    def _card(self, number: int) -> dict[str, Any]:
+        nvml, handle = self._nvml, self._handles[number]
+        memory = _memory(nvml, handle)
+        power = self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        processes = self._ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
+        return {
+            **self._fixed[number],
+            "utilization": self._ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+            "memory_used": int(memory.used),
+            "memory_total": int(memory.total),
+            "temperature": self._ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+            "power": None if power is None else round(power / 1000, 1),
+            "memory_by_pid": {int(p.pid): p.usedGpuMemory for p in processes},
+        }
+
+    def _ask(self, function: Any) -> Any:
+        try:
+            return function()
+        except self._nvml.NVMLError:
+            return None
 
 
 def _read(nvml: Any, index: int) -> Gpu:
@@ -98,9 +170,7 @@ def _read(nvml: Any, index: int) -> Gpu:
             return None
 
     name = nvml.nvmlDeviceGetName(handle)
-    # Version 2 leaves out what the driver reserves for itself, as nvidia-smi does (512 MiB on an H100).
-    memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2))
-    memory = memory or nvml.nvmlDeviceGetMemoryInfo(handle)
+    memory = _memory(nvml, handle)
     use = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
     processes = ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
@@ -118,6 +188,14 @@ def _read(nvml: Any, index: int) -> Gpu:
         uuid=_text(ask(lambda: nvml.nvmlDeviceGetUUID(handle))),
         pids=tuple(p.pid for p in processes),
     )
+
+
+def _memory(nvml: Any, handle: Any) -> Any:
+    try:
+        # Version 2 leaves out what the driver reserves for itself, as nvidia-smi does (512 MiB on an H100).
+        return nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
+    except nvml.NVMLError:
+        return nvml.nvmlDeviceGetMemoryInfo(handle)
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from engine import hardware, process
+from engine import process
 from engine import status as states
 from engine.checkpoints import newest_valid, recover
 from engine.events import EventWriter
@@ -22,10 +22,10 @@ from engine.supervisor import environment, farewell, record, waiting
 from engine.supervisor.ending import Ending, classify, unjudged
 from engine.supervisor.last_word import LastWord, reason_of, say
 from engine.supervisor.memory_killer import MemoryKiller
+from engine.supervisor.sampling import Sampler
 
 TICK_SECONDS = 0.2
 STATUS_SECONDS = 1.0
-HARDWARE_SECONDS = 5.0
 # How long a worker may take to end by itself after stop-now, before it is killed.
 STOP_NOW_GRACE = 3.0
 
@@ -50,7 +50,7 @@ class Guard:
         self.terminated = False
         self.stop_now_at: float | None = None
         self.killer: MemoryKiller | None = None
-        self._next_hardware = 0.0
+        self.sampler: Sampler | None = None
         self._troubles: set[str] = set()
 
     def watch(self) -> int:
@@ -94,6 +94,7 @@ class Guard:
             why = reason_of(error, self.run.path) if isinstance(error, OSError) else str(error)
             return Ending(states.FAILED, f"failed to start: {why}")
         self.killer = MemoryKiller(self.worker.pid)
+        self.sampler = Sampler(self.run.path, self.worker.pid, env.get("CUDA_VISIBLE_DEVICES"))
         self.status.update(pid=self.worker.pid, pid_started=process.started(self.worker.pid), started=time.time())
         self.status["ranks"] = [{"rank": 0, "pid": self.worker.pid}]
         self._write_status(force=True)
@@ -137,9 +138,9 @@ class Guard:
             self.killer.sample()
         self.follower.poll()
         self._take_requests()
-        if time.monotonic() >= self._next_hardware:
-            self._next_hardware = time.monotonic() + HARDWARE_SECONDS
-            self.events.write("hardware", **hardware.sample())
+        reading = self.sampler.look(self.follower.view) if self.sampler is not None else None
+        if reading is not None:
+            self.events.write("hardware", **reading)
         self._write_status()
 
     def _take_requests(self) -> None:

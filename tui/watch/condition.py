@@ -117,10 +117,11 @@ def _phase(facts: Facts, now: float) -> list[Item]:
     sign = g.state(states.STARTING)
     lasts = max(0.0, now - phase.since) if phase.since else None
     for_ = f"for {fmt.duration(lasts)}" if lasts is not None else ""
-    if phase.name in ("", "training"):
+    earlier = facts.before_first_step and bool(phase.since and facts.started and phase.since < facts.started)
+    if earlier or phase.name in ("", "training"):
         if facts.step and not facts.before_first_step:
             return []
-        if phase.name:
+        if phase.name and not earlier:
             return [(sign, "the first step is under way", "accent", for_)]
         return [(sign, "starting the training process", "accent", "")] if facts.state.state == states.STARTING else []
     if facts.step and not facts.before_first_step and lasts is not None and lasts < PHASE_SECONDS:

@@ -134,7 +134,7 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
         checkpoints=len(view.checkpoints),
         last_checkpoint=_whole(checkpoint.get("step")),
         machine=machine,
-        signs=alarms.watcher.follow(view, machine),
+        signs=alarms.watcher.follow(view, machine, fresh=goes_on),
         has_adapter=not view.state.live and (run.path / "adapter_config.json").is_file(),
         attempt=view.attempt_number,
         resumed_step=view.resumed_step,

@@ -48,7 +48,7 @@ class Watcher:
     def __init__(self) -> None:
         self.signs: tuple[Sign, ...] = ()
         self._renewed = -math.inf
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, float | None, bool] | None = None
         self._idle_marks: list[tuple[float, float]] = []
         self._begin(None)
 
@@ -60,8 +60,10 @@ class Watcher:
         self._on: set[str] = set()
         self._trend = ""
 
-    def follow(self, view: RunView, machine: Machine, now: float | None = None) -> tuple[Sign, ...]:
-        """Look at what is new; ``now`` is Unix seconds."""
+    def follow(
+        self, view: RunView, machine: Machine, now: float | None = None, *, fresh: bool = False
+    ) -> tuple[Sign, ...]:
+        """Look at what is new; ``now`` is Unix seconds. ``fresh``: a new attempt has not done a step yet."""
         now = time.time() if now is None else now
         if (view.attempt_row, view.steps.rewrites) != self._start:
             self._begin(view)
@@ -69,12 +71,13 @@ class Watcher:
             self.signs = ()
             return self.signs
         self._note_reading(view)
-        stamp = (len(view.steps), hash(machine.time), view.notices_seen)
+        stamp = (len(view.steps), machine.time, fresh)
         if stamp == self._seen or 0 <= now - self._renewed < 1.0:
             return self.signs
         self._seen = stamp
         self._read_blocks(view)
-        found = [sign for sign in (self._disk(view, machine), *self._training(view, machine, now)) if sign is not None]
+        training = () if fresh else self._training(view, machine, now)
+        found = [sign for sign in (self._disk(view, machine), *training) if sign is not None]
         same = [sign.kind for sign in found] == [sign.kind for sign in self.signs]
         if not same or not 0 <= now - self._renewed < RENEW_SECONDS:
             self.signs, self._renewed = tuple(found), now
