@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.view import RunView
 
-# How many steps the pace is taken from: a tenth of those done, in these bounds.
-FEWEST, MOST = 50, 1000
+# How many steps the pace is taken from: a fifth of those done, in these bounds.
+FEWEST, MOST = 200, 1000
+# The first steps compile and warm up: they count only while there are few others.
+WARM_UP = 25
 # A step of more than so many medians (a machine that slept, a debugger) counts as no longer.
 OUTLIER = 10.0
 RECENT = 3
@@ -45,7 +47,11 @@ class Pace:
         costs = self._pauses(view)
         evals, saves = self.evals_to_come(view), self.saves_to_come(view)
         evaluation = costs["eval"] if costs["eval"] is not None else _guess(view, step)
+        under_way = _whole_of_phase(view, now) if view.phase.name == "evaluating" else None
+        if under_way is not None:
+            evaluation = under_way if costs["eval"] is None else evaluation
         seconds = left * step + evals * (evaluation or 0.0) + saves * (costs["save"] or 0.0)
+        costs = {"eval": evaluation, "save": costs["save"]}
         return max(0.0, seconds - self._done_of_phase(view, costs, now)) if math.isfinite(seconds) else None
 
     def steps_left(self, view: RunView) -> int | None:
@@ -57,8 +63,7 @@ class Pace:
         rows = len(view.steps) - view.attempt_row
         if rows < 2:
             return None
-        # The first step compiles and warms up: it tells nothing of the others where there are enough of them.
-        window = min(rows - 1, max(FEWEST, min(MOST, rows // 10)))
+        window = min(rows - 1 - min(WARM_UP, rows // 4), max(FEWEST, min(MOST, rows // 5)))
         times, steps = view.steps.column("time")[-window - 1 :], view.steps.steps[-window - 1 :]
         own = view.steps.column("step_seconds")[-window:]
         paused = self._pause_steps(view, steps[0])
@@ -80,40 +85,19 @@ class Pace:
 
     def evals_to_come(self, view: RunView) -> int:
         """Evaluations until the end, one that is under way among them."""
-        return self._to_come(view, self._eval_every(view), _recent_steps(view.evals.steps), end=True)
+        config = view.config
+        every = _positive(config.get("eval_steps"))
+        if every is None and (config.get("eval_path") or config.get("eval_fraction")):
+            every = _positive(config.get("save_steps"))
+        done = list(view.evals.steps[-6:])
+        if view.phase.name == "evaluating" and every is None and not done and view.step:
+            return max(1, round((view.total_steps or 0) / view.step))  # the first one tells how often they may come
+        return _to_come(view, every, done)
 
     def saves_to_come(self, view: RunView) -> int:
         """Checkpoints until the end, one that is being written among them."""
         done = [step for step in (_step(entry) for entry in view.checkpoints[-6:]) if step is not None]
-        every = _positive(view.config.get("save_steps")) if view.config.get("save_steps") else None
-        return self._to_come(view, every, done, end=True)
-
-    def _eval_every(self, view: RunView) -> int | None:
-        config = view.config
-        every = _positive(config.get("eval_steps"))
-        if every is not None:
-            return every
-        if config.get("eval_path") or config.get("eval_fraction"):
-            return _positive(config.get("save_steps"))
-        return None
-
-    def _to_come(self, view: RunView, every: int | None, done: Sequence[int], *, end: bool) -> int:
-        total, step = view.total_steps, view.step
-        if not total or step > total:
-            return 0
-        if every is None:
-            if not done:
-                return 0
-            every = _observed(done)
-        last = step // every
-        at_now = bool(step) and step % every == 0 and not (done and done[-1] >= step) and self._between(view)
-        count = total // every - last + (1 if at_now else 0)
-        # Trainers save and, where they evaluate at every save, evaluate after the last step, too.
-        after = end and total % every != 0 and not (done and done[-1] >= total)
-        return max(0, count) + (1 if after else 0)
-
-    def _between(self, view: RunView) -> bool:
-        return view.phase.name in ("evaluating", "saving")
+        return _to_come(view, _positive(view.config.get("save_steps")), done)
 
     # -- how long ---------------------------------------------------------------------------------------------------
 
@@ -129,7 +113,7 @@ class Pace:
             if step is not None and isinstance(seconds, int | float) and 0 <= seconds < 1e6:
                 saves[step] = float(seconds)
         first = view.steps.steps[view.attempt_row] if len(view.steps) > view.attempt_row else 0
-        evals = [s for s in _recent_steps(view.evals.steps) if s >= first][-RECENT:]
+        evals = [s for s in view.evals.steps[-6:] if s >= first][-RECENT:]
         costs = [cost for cost in (_pause(view, s, saves.get(s, 0.0)) for s in evals) if cost is not None]
         recent = list(saves.values())[-RECENT:]
         self._key = key
@@ -153,9 +137,13 @@ class Pace:
     def _done_of_phase(self, view: RunView, costs: dict[str, float | None], now: float | None) -> float:
         """Seconds of the evaluation or save under way that have passed already."""
         phase = view.phase
-        kind = {"evaluating": "eval", "saving": "save"}.get(phase.name)
-        cost = costs.get(kind) if kind else None
-        if not cost or phase.since is None:
+        if phase.name == "evaluating":
+            cost, over = costs["eval"], bool(len(view.evals)) and view.evals.steps[-1] >= view.step
+        elif phase.name == "saving":
+            cost, over = costs["save"], bool(view.checkpoints) and (_step(view.checkpoints[-1]) or 0) >= view.step
+        else:
+            return 0.0
+        if not cost or over or phase.since is None:
             return 0.0
         when = view.last_event if now is None else now
         return min(cost, max(0.0, (when or phase.since) - phase.since))
@@ -182,14 +170,44 @@ def _guess(view: RunView, step_seconds: float) -> float | None:
     data = view.run.get("data")
     entry = data.get("eval") if isinstance(data, dict) else None
     rows = _positive(entry.get("rows")) if isinstance(entry, dict) else None
-    rate = view.steps.last("samples_per_second")
-    if rows is None or not rate or not math.isfinite(rate) or rate <= 0:
+    rate, own = view.steps.last("samples_per_second"), view.steps.last("step_seconds")
+    samples = rate * own if rate is not None and own is not None else math.nan  # of one step
+    if rows is None or not math.isfinite(samples) or samples <= 0:
         return None
-    return min(rows / rate * FORWARD_SHARE, 3600 + 1000 * step_seconds)
+    return rows * step_seconds / samples * FORWARD_SHARE
 
 
-def _recent_steps(steps: Sequence[int]) -> list[int]:
-    return list(steps[-6:])
+def _whole_of_phase(view: RunView, now: float | None) -> float | None:
+    """How long the evaluation under way will take as a whole, once a tenth of it is done."""
+    phase, when = view.phase, view.last_event if now is None else now
+    if phase.since is None or when is None or not phase.done or not phase.total or phase.done < 0.1 * phase.total:
+        return None
+    return max(0.0, when - phase.since) * phase.total / min(phase.done, phase.total)
+
+
+def _to_come(view: RunView, every: int | None, done: list[int]) -> int:
+    """How many times something will still be done: by the settings, else as often as it was done so far.
+
+    Trainers save and, where they evaluate at every save, evaluate after the last step, too.
+    """
+    total, step = view.total_steps, view.step
+    if not total or step > total:
+        return 0
+    begun = view.steps.steps[view.attempt_row] if len(view.steps) > view.attempt_row else step
+    last = done[-1] if done else 0
+    if every is not None and last < (due := -(-begun // every) * every) < step:
+        every = None  # the settings say that it should have been done by now, and it was not
+    if every is None:
+        if not done:
+            return 0
+        every, origin = _observed(done), last
+    else:
+        origin = 0
+    open_now = last < step and (step == total or (step - origin) % every == 0)
+    count = (total - origin) // every - (step - origin) // every
+    if (total - origin) % every and step < total:
+        count += 1
+    return max(0, count) + int(open_now)
 
 
 def _observed(done: Sequence[int]) -> int:

@@ -11,7 +11,7 @@ from tui.widgets.lines import Line, length
 GIB = 1024**3
 # allocated, reserved, used by anything, free; the peak is a mark on the bar.
 _UNICODE, _ASCII = "█▓▒·", "#=:."
-_PEAK, _PEAK_ASCII = "┃", "!"
+_PEAK, _PEAK_ASCII = "┃", "|"
 _SPARKS, _SPARKS_ASCII = "▁▂▃▄▅▆▇█", "_.-~=+*#"
 
 

@@ -49,11 +49,10 @@ def _fitted(facts: Facts, said: Line, rest: list[Line], width: int, height: int)
                 spaced = [line for block in blocks for line in [*block, *[[]] * gap]]
                 return [*head, *spaced, *rest]
     rows = [_row(card, facts, width) for card in cards]
-    legend = [_legend(facts, width)]
-    if len(rows) + 2 <= room:
-        return [*head, *legend, *rows, [], *rest]
-    if len(rows) + 1 <= room:
-        return [*head, *legend, *rows, *rest]
+    legend = _legend(facts, width)
+    for above, gap in ((legend, 1), (legend, 0), (legend[-1:], 0)):
+        if len(rows) + len(above) + gap <= room:
+            return [*head, *above, *rows, *[[]] * gap, *rest]
     if len(rows) > room:
         kept = max(1, room - 1)
         rows = [*rows[:kept], [(f"and {len(rows) - kept} more cards: the window is too low for them", "muted")]]
@@ -100,7 +99,8 @@ def _vitals(card: Card, width: int) -> Line:
 def _row(card: Card, facts: Facts, width: int) -> Line:
     """A card in one line."""
     mark = glyphs().check if card.mine else " "
-    left: Line = [(f"{mark}", "accent"), (f"{card.index:>2} ", "title" if card.mine else "value")]
+    name = f" GPU {card.index:<2} " if width >= 60 else f"{card.index:>2} "
+    left: Line = [(mark, "accent"), (name, "title" if card.mine else "value")]
     total = card.total or 0.0
     memory = f"{_gib(card.used)}/{total / GIB:.0f} GiB" if total else glyphs().dash
     heat = f"{card.temperature:.0f} °C" if card.temperature is not None else glyphs().dash
@@ -128,16 +128,18 @@ def _marks(card: Card, facts: Facts) -> bars.Marks:
     )
 
 
-def _legend(facts: Facts, width: int) -> Line:
-    """What the marks of the compact bars mean, and the trainer's figures where several cards share them."""
-    values = facts.values
+def _legend(facts: Facts, width: int) -> list[Line]:
+    """What the marks of the compact bars mean, and the trainer's own figures where several cards share them."""
+    cards = facts.machine.mine
+    if len(cards) == 1 and facts.values.get("gpu_memory_allocated") is not None:
+        return bars.key(_marks(cards[0], facts), width)[:1]
     line: Line = []
     for name in ("allocated", "reserved", "peak"):
-        value = values.get(f"gpu_memory_{name}")
+        value = facts.values.get(f"gpu_memory_{name}")
         if value is not None:
-            line += [(f"{'' if line else 'fullest card: '}{name} ", "muted"), (f"{_gib(value)} GiB   ", "value")]
-    key = bars.short_key(width - length(line))
-    return [*line, *key]
+            line += [(f"{'' if line else 'trainer: '}{name} ", "muted"), (f"{_gib(value)} GiB   ", "value")]
+    key = bars.short_key(width)
+    return [[*line, *key]] if not line or length(line) + length(key) <= width else [line, key]
 
 
 def _without_cards(facts: Facts) -> list[Line]:
@@ -175,8 +177,8 @@ def _host(machine: Machine, width: int) -> list[Line]:
 
 
 def _gauge(label: str, whole: float, own: float | None, text: str, more: str, width: int) -> Line:
-    if LABEL + 8 + len(text) + len(more) > width:
-        more = more.replace("   this run", "   run")
+    if width < 60:
+        text, more = text.partition(" of ")[0], more.replace("   this run", "   run")
     room = min(40, width - LABEL - len(text) - len(more))
     line: Line = [(label.ljust(LABEL), "muted")]
     if room >= 8:
@@ -188,13 +190,14 @@ def _disk(machine: Machine, width: int) -> list[Line]:
     if machine.disk_free is None:
         return []
     free, needed = machine.disk_free, machine.checkpoint
+    narrow = width < 70
     line: Line = [("disk".ljust(LABEL), "muted")]
     short = machine.disk_short
     line.append((f"{glyphs().warning + ' ' if short else ''}{fmt.size(free)} free", "error" if short else "value"))
     if needed:
-        line.append((f"   next checkpoint {fmt.size(needed)}", "value"))
+        line.append((f"   {'next' if narrow else 'next checkpoint'} {fmt.size(needed)}", "value"))
         if short:
-            line.append(("   it does not fit", "error"))
+            line.append(("   too little" if narrow else "   it does not fit", "error"))
         else:
             times = int(free / needed)
             line.append((f"   room for {times:,}" if times < 1000 else "   room for many", "muted"))

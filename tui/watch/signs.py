@@ -120,12 +120,12 @@ class Watcher:
         # The limit at which the worker says it, too.
         rise = 0.5 * abs(self._lowest) + 0.5
         if self._switch(DIVERGING, recent > self._lowest + rise, recent <= self._lowest + rise / 2):
-            text = f"loss {recent:.3g} over the last {RECENT} steps, after {self._lowest:.3g} near step {self._lowest_step:,}"
+            text = f"loss {_short(recent)} over {RECENT} steps, after {_short(self._lowest)} near step {self._lowest_step:,}"
             return Sign(DIVERGING, "warning", text)
         change, clear, steps = _trend(view)
         climbs = clear >= CLEAR and change >= CLIMB_ON
         if self._switch(CLIMBING, climbs, change < CLIMB_OFF):
-            return Sign(CLIMBING, "warning", f"loss {recent:.3g}, up {change:.0%} over the last {steps:,} steps")
+            return Sign(CLIMBING, "warning", f"loss {_short(recent)}, up {change:.0%} over {steps:,} steps")
         return None
 
     def _progress(self, view: RunView) -> Sign:
@@ -134,7 +134,7 @@ class Watcher:
         pace = view.median_step_seconds
         words = []
         if recent is not None:
-            words.append(f"loss {recent:.3g}{self._trend_words(view)}")
+            words.append(f"loss {_short(recent)}{self._trend_words(view)}")
         elif rows:
             words.append(f"{rows:,} {fmt.unit(rows, 'steps')} done")
         if pace is not None:
@@ -149,7 +149,7 @@ class Watcher:
             self._trend = ""
         else:
             self._trend = "falling" if change < 0 else "rising"
-        over = f" over the last {steps:,} steps"
+        over = f" over {steps:,} steps"
         return f", {self._trend} {max(1, round(abs(change) * 100))}%{over}" if self._trend else f", level{over}"
 
     # -- pace -------------------------------------------------------------------------------------------------------
@@ -258,6 +258,11 @@ def _why_slow(machine: Machine) -> str:
     if machine.memory_used is not None and machine.memory_total and machine.memory_used > 0.97 * machine.memory_total:
         return "; host memory is full"
     return ""
+
+
+def _short(value: float) -> str:
+    """Three digits: as much of a loss as stays the same for a while."""
+    return f"{value:#.3g}".rstrip(".") if 0.001 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 def _median(values: Sequence[float]) -> float | None:
