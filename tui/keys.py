@@ -193,12 +193,36 @@ ASK = (Key("ask.cancel", "escape", "cancel", "back", "Go back", display="esc", p
 
 CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close", display="esc", palette=False),)
 
+SAMPLES = (
+    Key("samples.back", "escape,v,q", "back", "back", "Back to the run", display="esc", palette=False),
+    Key("samples.older", "down", "step(1)", "older step", "The step below: older answers", display="↓", palette=False),
+    Key("samples.newer", "up", "step(-1)", "newer step", "The step above: newer answers", display="↑", palette=False),
+    Key("samples.next", "tab,right", "prompt(1)", "next prompt", "The next prompt (also →)", priority=True, palette=False),
+    Key("samples.compare", "c,enter", "compare", "all steps", "The chosen prompt's answers at all steps below each other, and back"),
+    Key("samples.previous", "shift+tab,left", "prompt(-1)", "previous prompt", "The previous prompt (also ←)", show=False,
+        display="shift+tab", priority=True, palette=False),
+    Key("samples.down", "pagedown,space", "page(1)", "scroll on", "Scroll the answer on", show=False, palette=False),
+    Key("samples.up", "pageup", "page(-1)", "scroll back", "Scroll the answer back", show=False, palette=False),
+    Key("samples.newest", "home,g", "newest", "newest", "The newest step", show=False, display="home"),
+    Key("samples.oldest", "end,G", "oldest", "oldest", "The oldest step", show=False, display="end"),
+)  # fmt: skip
+
+# Before the text sees them: a note has lines of its own.
+NOTE = (
+    Key("note.save", "ctrl+s,f5,ctrl+r", "save", "save", "Write name, tags and note, and go back", display="^s", priority=True,
+        palette=False),
+    Key("note.next", "tab", "app.focus_next", "next field", "The next field", priority=True, palette=False),
+    Key("note.previous", "shift+tab", "app.focus_previous", "previous field", "The field before", show=False,
+        priority=True, palette=False),
+    Key("note.cancel", "escape", "cancel", "back", "Go back without saving", display="esc", priority=True, palette=False),
+)  # fmt: skip
+
 TABLES: dict[str, tuple[Key, ...]] = {
     "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "ask": ASK,
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
-    "resume": RESUME,
+    "resume": RESUME, "samples": SAMPLES, "note": NOTE,
 }  # fmt: skip
-TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch"}
+TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch", "samples": "Answers"}
 
 
 def bindings(*tables: str) -> list[BindingType]:
