@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FEWEST, MOST = 200, 1000
 # The first steps compile and warm up: they count only while there are few others.
 WARM_UP = 25
-# A step of more than so many medians (a machine that slept, a debugger) counts as no longer.
+# A step of more than so many medians (a machine that slept, a debugger) counts as a usual one.
 OUTLIER = 10.0
 RECENT = 3
 # A forward pass is about a third of a training step's work, and needs no backward pass's memory traffic.
@@ -78,8 +78,8 @@ class Pace:
                 found.append(wall)
         if not found:
             return None
-        limit = OUTLIER * statistics.median(found)
-        return statistics.fmean(min(value, limit) if limit > 0 else value for value in found)
+        usual = statistics.median(found)
+        return statistics.fmean(value if value <= OUTLIER * usual or not usual else usual for value in found)
 
     # -- how often --------------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ def _to_come(view: RunView, every: int | None, done: list[int]) -> int:
         return 0
     begun = view.steps.steps[view.attempt_row] if len(view.steps) > view.attempt_row else step
     last = done[-1] if done else 0
-    if every is not None and last < (due := -(-begun // every) * every) < step:
+    if every is not None and last < -(-begun // every) * every < step:
         every = None  # the settings say that it should have been done by now, and it was not
     if every is None:
         if not done:

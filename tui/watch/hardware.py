@@ -134,10 +134,11 @@ def _legend(facts: Facts, width: int) -> list[Line]:
     if len(cards) == 1 and facts.values.get("gpu_memory_allocated") is not None:
         return bars.key(_marks(cards[0], facts), width)[:1]
     line: Line = []
+    first, unit = ("trainer: ", " GiB   ") if width >= 60 else ("", "  ")
     for name in ("allocated", "reserved", "peak"):
         value = facts.values.get(f"gpu_memory_{name}")
         if value is not None:
-            line += [(f"{'' if line else 'trainer: '}{name} ", "muted"), (f"{_gib(value)} GiB   ", "value")]
+            line += [(f"{'' if line else first}{name} ", "muted"), (f"{_gib(value)}{unit}", "value")]
     key = bars.short_key(width)
     return [[*line, *key]] if not line or length(line) + length(key) <= width else [line, key]
 
