@@ -57,7 +57,7 @@ def _items(facts: Facts, now: float) -> list[Item]:
         what = "how it fares cannot be seen from here"
         return [
             (
-                g.state(states.UNKNOWN),
+                g.state(states.LOST),
                 "silent",
                 "muted",
                 f"{what}, nothing was heard for {fmt.duration(_silence(facts, now))}",

@@ -28,7 +28,7 @@ BLOCK, RECENT = 20, 20
 SLOW_ON, SLOW_OFF, SLOW_SECONDS = 1.5, 1.25, 0.02
 TREND_STEPS, MOST_TREND_STEPS = 200, 5000
 CLEAR, UNCLEAR = 3.0, 1.5
-CLIMB_ON, CLIMB_OFF = 0.20, 0.08
+CLIMB_ON, CLIMB_OFF, CLIMB_CLEAR, CLIMB_STEPS = 0.20, 0.08, 5.0, 100
 IDLE_SECONDS, IDLE_ON, IDLE_OFF, IDLE_READINGS = 60.0, 10.0, 20.0, 5
 DISK_OFF = 1.1
 
@@ -123,7 +123,7 @@ class Watcher:
             text = f"loss {_short(recent)} over {RECENT} steps, after {_short(self._lowest)} near step {self._lowest_step:,}"
             return Sign(DIVERGING, "warning", text)
         change, clear, steps = _trend(view)
-        climbs = clear >= CLEAR and change >= CLIMB_ON
+        climbs = clear >= CLIMB_CLEAR and change >= CLIMB_ON and steps >= CLIMB_STEPS
         if self._switch(CLIMBING, climbs, change < CLIMB_OFF):
             return Sign(CLIMBING, "warning", f"loss {_short(recent)}, up {change:.0%} over {steps:,} steps")
         return None
