@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from engine.config import parse
 from engine.launchers import launch
 from engine.rundir import RunDir
 from tests.support import ended, read_events, wait_for
+from tui.watch import condition
+from tui.watch.facts import Facts
+from tui.watch.feed import WatchFeed
+from tui.watch.hardware import lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hardware.gpus(), reason="needs an NVIDIA GPU")]
 SAMPLE = paths.sample_data_dir()
@@ -102,6 +107,71 @@ def test_padding_free_and_packing_on_the_card(tmp_path: Path) -> None:
         run = start(tmp_path / name, max_steps=10, **more)
         status = ended(run, 300)
         assert status["state"] == "completed", (name, status["reason"])
+
+
+def smi(fields: str) -> list[list[str]]:
+    """What nvidia-smi says of each card."""
+    done = subprocess.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"], capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    return [[part.strip() for part in line.split(",")] for line in done.stdout.splitlines()]
+
+
+def test_what_is_shown_of_the_card_is_what_nvidia_smi_says(tmp_path: Path, large_model: Path) -> None:
+    run = start(
+        tmp_path / "out", base_model=large_model, max_steps=20_000, eval_path="", eval_steps="", save_steps=100_000
+    )
+    try:
+        wait_for(lambda: (run.read_status() or {}).get("step", 0) >= 30, 300)
+        feed = WatchFeed(run.path)
+        worst, close = 0.0, 0
+        for _ in range(4):
+            since = time.time()
+            facts = wait_for(lambda t=since: (f := newest(feed)) and (f.machine.time or 0) >= t and f, 20, every=0.05)
+            rows = smi("index,memory.used,memory.total,temperature.gpu,utilization.gpu,power.draw,power.limit")
+            text = "\n".join("".join(part for part, _ in line) for line in lines(facts, time.time(), 120, 40))
+            assert len(facts.machine.cards) == len(rows)
+            for card, row in zip(facts.machine.cards, rows, strict=True):
+                used, total, heat, use, power, limit = map(float, row[1:])
+                assert card.index == int(row[0]) and card.used is not None and card.total is not None
+                error = abs(card.used / 2**20 - used) / used
+                worst = max(worst, error) if card.mine else worst
+                print(f"GPU {card.index}{' (this run)' if card.mine else ''}: shown / nvidia-smi: memory "
+                      f"{card.used / 2**20:.0f} / {used:.0f} MiB ({error:.2%}), of {card.total / 2**20:.0f} / {total:.0f}, "
+                      f"{card.temperature} / {heat} °C, {card.utilization} / {use} %, {card.power} / {power} W")  # fmt: skip
+                assert abs(card.total / 2**20 - total) / total < 0.02
+                assert card.temperature is not None and abs(card.temperature - heat) <= 3
+                assert card.utilization is not None and 0 <= card.utilization <= 100
+                assert card.power is not None and 0 < card.power <= 1.1 * limit
+                assert card.power_limit == pytest.approx(limit, abs=1)
+                assert f"{card.used / 2**30:.1f} / {card.total / 2**30:.0f} GiB" in text or len(rows) > 1
+                close += card.mine is True and abs(card.power - power) < 0.25 * limit
+        mine = facts.machine.mine
+        assert len(mine) == 1 and mine[0].mine and mine[0].utilization and mine[0].utilization > 20, mine
+        values = facts.values
+        own = [values[f"gpu_memory_{name}"] or 0 for name in ("allocated", "peak", "reserved")]
+        print("allocated, peak, reserved MiB:", [round(v / 2**20) for v in own], "of this run by NVML:", mine[0].own,
+              "largest difference of memory:", f"{worst:.2%}", "power close:", close)  # fmt: skip
+        print(text)
+        print("".join(part for part, _ in condition.line(facts, time.time())))
+        assert worst < 0.02 and close >= 2
+        assert 0 < own[0] <= own[1] <= own[2] * 1.001 and own[2] <= (mine[0].used or 0)
+        reader = hardware.CardReader()
+        reader.read()
+        began = time.thread_time()
+        for _ in range(20):
+            reader.read()
+        cost = (time.thread_time() - began) / 20
+        print(f"one reading of {len(rows)} cards: {cost * 1000:.2f} ms of processor time, {cost / 5:.3%} of a core")
+        assert cost / 5 < 0.005
+    finally:
+        run.request("stop-now")
+        ended(run, 60)
+
+
+def newest(feed: WatchFeed) -> Facts | None:
+    """The newest facts of a run, once all of it is read."""
+    update = feed.poll()
+    return update.facts if update is not None and update.caught_up else None
 
 
 def test_out_of_gpu_memory_is_said_in_words(tmp_path: Path, large_model: Path) -> None:
