@@ -35,6 +35,8 @@ class Pace:
 
     _key: tuple[int, ...] | None = None
     _costs: dict[str, float | None] = field(default_factory=dict)
+    _step: float | None = None
+    _step_key: tuple[int, int, int] = (-1, -1, -1)
 
     def remaining(self, view: RunView, now: float | None = None) -> float | None:
         """Seconds until the last step and the save after it, as of the last event; ``None`` if not known."""
@@ -64,6 +66,13 @@ class Pace:
         if rows < 2:
             return None
         window = min(rows - 1 - min(WARM_UP, rows // 4), max(FEWEST, min(MOST, rows // 5)))
+        # A few more steps change the mean of many hardly: it is found anew once a twentieth of them is new.
+        key = (view.attempt_row, view.steps.rewrites, len(view.steps) // max(1, window // 20))
+        if key != self._step_key:
+            self._step_key, self._step = key, self._mean(view, window)
+        return self._step
+
+    def _mean(self, view: RunView, window: int) -> float | None:
         times, steps = view.steps.column("time")[-window - 1 :], view.steps.steps[-window - 1 :]
         own = view.steps.column("step_seconds")[-window:]
         paused = self._pause_steps(view, steps[0])

@@ -13,7 +13,7 @@ from engine.status import RunState
 from engine.text import clean
 from tui.watch.alarms import Alarms
 from tui.watch.curves import Curves
-from tui.watch.machine import Machine, read, real
+from tui.watch.machine import Machine, real
 from tui.watch.signs import Sign
 
 LAST_VALUES = (
@@ -93,7 +93,7 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
     goes_on = _before_first_step(follower)
     notice = view.notices[-1] if view.notices else None
     alarms.follow(view)
-    machine = _machine(view)
+    machine = alarms.watcher.machine(view)
     remaining = _remaining(view, goes_on)
     control = view.controls[-1] if view.controls else None
     best_loss, best_step = curves.best or (None, None)
@@ -166,10 +166,6 @@ def _remaining(view: RunView, goes_on: bool) -> float | None:
         return None
     left = view.remaining
     return None if left is None else float(round(left))
-
-
-def _machine(view: RunView) -> Machine:
-    return read(view.hardware, view.readings)
 
 
 def _problem(run: RunDir, view: RunView) -> str:

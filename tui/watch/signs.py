@@ -10,12 +10,13 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from engine.view import RunView
 from tui import format as fmt
-from tui.watch.machine import Machine, real
+from tui.watch.machine import Machine, read, real
 from tui.watch.times import pace_words
 
 DISK, DIVERGING, CLIMBING, SLOW, IDLE, PROGRESSING = "disk", "diverging", "climbing", "slow", "idle", "progressing"
@@ -50,7 +51,15 @@ class Watcher:
         self._renewed = -math.inf
         self._seen: tuple[int, float | None, bool] | None = None
         self._idle_marks: list[tuple[float, float]] = []
+        self._reading: tuple[Mapping[str, Any] | None, Machine] = (None, Machine())
         self._begin(None)
+
+    def machine(self, view: RunView) -> Machine:
+        """The newest reading of the machine; read anew only when there is one."""
+        event = view.hardware
+        if event is not self._reading[0]:
+            self._reading = event, read(event, view.readings)
+        return self._reading[1] if event else Machine()
 
     def _begin(self, view: RunView | None) -> None:
         self._start = (view.attempt_row, view.steps.rewrites) if view is not None else (-1, -1)
