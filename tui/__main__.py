@@ -18,6 +18,7 @@ tunedeck: configure, launch, watch and remember LoRA fine-tuning runs
 OPTIONS = """
   --root DIR    search this folder for runs, too (may be given again)
   --theme NAME  auto, dark, light or ansi (the terminal's own colours)
+  --plain       send whole regions of the screen, not only what changed: for terminals that show it wrong
   --version     print the version
 
 RUN is a directory or the beginning of a run's id. Help on a command: tunedeck COMMAND --help"""
@@ -67,6 +68,9 @@ def _app(words: list[str]) -> int:
     if missing:
         print(f"tunedeck: {missing}. Without one, use: tunedeck runs, tunedeck train ... (see --help)", file=sys.stderr)
         return EXIT_BAD_INPUT
+    from tui.terminal import motion
+
+    motion.still()
     from tui import leaving
     from tui.app import TunedeckApp
 
@@ -108,6 +112,8 @@ def _parse(words: list[str]) -> dict[str, object]:
                 roots.append(_root(value))
             else:
                 options["theme_name"] = _theme(value)
+        elif word == "--plain":
+            os.environ["TUNEDECK_PLAIN"] = "1"
         elif word.startswith("-"):
             raise InputError(Problem("usage", f"there is no option {clean(word, 60)}", "See: tunedeck --help"))
         else:

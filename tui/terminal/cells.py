@@ -27,6 +27,15 @@ UNKNOWN = ""
 _CONTINUED = "\0"  # the second cell of a wide character
 
 
+def _is_unsure(cell: str) -> bool:
+    return len(cell) > 1 or cell > "\U0001efff"
+
+
+def _size(text: str) -> int:
+    """About how many bytes a text takes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
 class CellScreen:
     """What the app wants on the screen, and what stands there."""
 
@@ -37,6 +46,9 @@ class CellScreen:
         self._shown: list[list[str]] = []
         self._shown_look: list[list[Look]] = []
         self._dirty: dict[int, tuple[int, int]] = {}
+        # By row: how urgent its newest change is, and from which frame.
+        self._stamps: dict[int, tuple[int, int]] = {}
+        self._stamp = (0, 0)
         self._cursor = (0, 0)
         # Where the terminal's cursor is (None: not known) and the look it would write with.
         self._at: tuple[int, int] | None = None
@@ -68,8 +80,9 @@ class CellScreen:
 
     # Frames in.
 
-    def apply(self, frame: str) -> None:
-        """Take in a frame."""
+    def apply(self, frame: str, urgent: bool = False) -> None:
+        """Take in a frame; an urgent one answers a key."""
+        self._stamp = (int(urgent), self._stamp[1] + 1)
         look = PLAIN
         x = y = 0
         for match in _TOKEN.finditer(frame):
@@ -98,6 +111,7 @@ class CellScreen:
         else:
             x = self._write_wide(x, row, looks, text, look)
         self._mend(row, start, min(x, self.width))
+        self._stamps[y] = max(self._stamp, self._stamps.get(y, self._stamp))
         low, high = self._dirty.get(y, (self.width, 0))
         self._dirty[y] = (min(low, max(0, start - 1)), max(high, min(x + 1, self.width)))
         return x
@@ -133,19 +147,60 @@ class CellScreen:
 
     # Changes out.
 
-    def changes(self) -> str:
-        """What leads from what stands there to what is wanted."""
+    def changes(self, limit: int | None = None) -> str:
+        """What leads from what stands there to what is wanted; with a limit only about so many bytes of it.
+
+        Under a limit what was urgent comes first, then what is newest, and new texts come before new colours;
+        :attr:`pending` says whether something is left.
+        """
         out: list[str] = []
-        for y in sorted(self._dirty):
-            low, high = self._dirty[y]
-            for start, end in self._spans(y, low, high):
-                out.append(self._draw(y, start, end))
-        self._dirty.clear()
-        if out or self._cursor != self._wished:
-            # Input methods show what is being composed at the cursor.
-            self._wished = self._cursor
-            out.append(self._go(*self._cursor))
+        if limit is None or not self._fill(limit, out):
+            for y in sorted(self._dirty):
+                low, high = self._dirty[y]
+                for start, end in self._spans(y, low, high):
+                    out.append(self._draw(y, start, end))
+            self._dirty.clear()
+            self._stamps.clear()
+            if out or self._cursor != self._wished:
+                # Input methods show what is being composed at the cursor.
+                self._wished = self._cursor
+                out.append(self._go(*self._cursor))
         return "".join(out)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self._dirty) or self._cursor != self._wished
+
+    def _fill(self, limit: int, out: list[str]) -> bool:
+        """Take changes until the limit; whether some are left."""
+        order = sorted(self._dirty, key=lambda y: (*(-part for part in self._stamps.get(y, (0, 0))), y))
+        left = limit
+        for texts in (True, False):
+            for y in order:
+                if y not in self._dirty:
+                    continue
+                low, high = self._dirty[y]
+                want, shown = self._want[y], self._shown[y]
+                if texts and want[low:high] == shown[low:high]:
+                    continue
+                # A row with a character of unsure width is never left half done.
+                whole = any(map(_is_unsure, want[low:high]))
+                for start, end in self._spans(y, low, high):
+                    if texts and not whole and want[start:end] == shown[start:end]:
+                        continue
+                    if left <= 0 and not whole:
+                        return True
+                    out.append(self._draw(y, start, end, None if whole else left))
+                    left -= _size(out[-1])
+                if whole or not texts:
+                    if left <= 0 and not whole:
+                        return True
+                    self._dirty.pop(y)
+                    self._stamps.pop(y, None)
+                if left <= 0:
+                    return bool(self._dirty)
+        return False
 
     def _spans(self, y: int, low: int, high: int) -> Iterator[tuple[int, int]]:
         want, look = self._want[y], self._want_look[y]
@@ -170,7 +225,7 @@ class CellScreen:
             end += 1
         return start, end
 
-    def _draw(self, y: int, start: int, end: int) -> str:
+    def _draw(self, y: int, start: int, end: int, limit: int | None = None) -> str:
         want, looks = self._want[y], self._want_look[y]
         out = [self._go(start, y)]
         unsure = False
@@ -178,15 +233,19 @@ class CellScreen:
             cell = want[x]
             if cell == _CONTINUED:
                 continue
+            if limit is not None and limit <= 0:
+                end = x
+                break
             out.append(change(self._look, looks[x]))
             self._look = looks[x]
             out.append(cell)
-            unsure |= len(cell) > 1 or cell > "\U0001efff"
+            if limit is not None:
+                limit -= len(out[-2]) + _size(cell)
+            unsure |= _is_unsure(cell)
         self._shown[y][start:end] = want[start:end]
         self._shown_look[y][start:end] = looks[start:end]
-        if (
-            unsure
-        ):  # terminals disagree about the width of what was written: what is right of its beginning is not known
+        if unsure:
+            # Terminals disagree about the width of what was written: what is right of its beginning is not known.
             self._shown[y][start:] = [UNKNOWN] * (self.width - start)
             self._at = None
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
+import time
 from typing import Any
 
 from textual import events
@@ -13,6 +15,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.terminal.cells import FRAME, CellScreen
+from tui.terminal.line import Line
 
 # Sequences that change neither cells nor cursor: modes of mouse, paste, focus, cursor and keys; pointer; clipboard.
 _HARMLESS = re.compile(
@@ -20,35 +23,38 @@ _HARMLESS = re.compile(
 )
 # A short frame cannot be seen half done.
 SYNC_BYTES = 512
-# While so much waits to be written, frames are merged instead of queued: a slow line skips frames, it does not lag.
-QUEUED = 2
-RETRY_SECONDS = 0.05
+# What is painted so soon after a key is its answer, and goes out first.
+ANSWER_SECONDS = 0.25
 # A terminal that changes its size moves, cuts or clears what stands there, more than once while it is being dragged, and
 # frames for the size before are still on their way.
 AFTER_RESIZE_SECONDS = (0.05, 0.4)
 
 
 class DiffDriver(LinuxDriver):
-    """LinuxDriver with a memory of what the terminal shows."""
+    """LinuxDriver with a memory of what the terminal shows; a slow line skips frames, it does not lag."""
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
         self._cells = CellScreen()
         self._lock = threading.RLock()
-        self._retry: Any = None
+        self._line: Line | None = None
+        self._key_at = -ANSWER_SECONDS
 
     def repaint(self) -> None:
         """Something else may have changed what stands in the terminal: send everything."""
         with self._lock:
             self._cells.forget()
-            if self._writer_thread is None:
+            if self._line is None:
                 return
-            self._send()
+            self._line.poke()
             if self._cells.has_holes:
                 self._app.call_later(self._app.screen.refresh, layout=True)
 
     def start_application_mode(self) -> None:
         """Begin with a terminal of which nothing is known, and look again whenever its size changes."""
+        with self._lock:
+            self._cells.forget()
+        self._line = Line(self._file.fileno(), self._file.encoding or "utf-8", self._take)  # type: ignore[union-attr]
         super().start_application_mode()
         resized = signal.getsignal(signal.SIGWINCH)
 
@@ -58,10 +64,13 @@ class DiffDriver(LinuxDriver):
             self._loop.call_soon_threadsafe(self._repaint_soon)
 
         signal.signal(signal.SIGWINCH, on_resize)
-        self._repaint_soon()
 
     def process_message(self, message: Any) -> None:
-        """Terminals may also tell of their size in the input."""
+        """Terminals may also tell of their size in the input; answers of the line's questions are nobody else's."""
+        if isinstance(message, events.CursorPosition) and self._line is not None and self._line.answered():
+            return
+        if isinstance(message, events.Key | events.Paste):
+            self._key_at = time.monotonic()
         super().process_message(message)
         if isinstance(message, events.Resize):
             self._loop.call_soon_threadsafe(self._repaint_soon)
@@ -71,55 +80,56 @@ class DiffDriver(LinuxDriver):
             self._loop.call_later(seconds, self.repaint)
 
     def write(self, data: str) -> None:
-        """Send a frame's changes; anything else as it is."""
-        if data in (SYNC_START, SYNC_END):
+        """Have a frame's changes sent; anything else as it is. Never waits for the terminal."""
+        line = self._line
+        if data in (SYNC_START, SYNC_END) or line is None:
             return  # added again where it is of use
         with self._lock:
             if FRAME.match(data):
                 self._fit()
-                self._cells.apply(data)
-                self._send()
+                self._cells.apply(data, time.monotonic() - self._key_at < ANSWER_SECONDS)
+                line.poke()
             elif _HARMLESS.fullmatch(data):
-                super().write(data)
+                line.put(data)
             else:
-                super().write(self._cells.leave() + data)
+                line.put(self._cells.leave() + data)
                 self._cells.forget()
+                line.poke()
 
     def _fit(self) -> None:
         size = self._app.size
         if (size.width, size.height) != (self._cells.width, self._cells.height):
             self._cells.resize(size.width, size.height)
 
-    def _send(self) -> None:
-        writer = self._writer_thread
-        if writer is not None and writer._queue.qsize() >= QUEUED:
-            if self._retry is None:
-                self._retry = self._loop.call_later(RETRY_SECONDS, self._send_later)
-            return
-        changes = self._cells.changes()
-        if len(changes) > SYNC_BYTES and self._app._sync_available:
-            changes = f"{SYNC_START}{changes}{SYNC_END}"
-        if changes:
-            super().write(changes)
-
-    def _send_later(self) -> None:
-        self._retry = None
+    def _take(self, room: int) -> tuple[str, bool]:
+        """The line has room for so many bytes: what to send, and whether there is more (in the line's thread)."""
         with self._lock:
-            if self._writer_thread is not None:
-                self._send()
+            changes = self._cells.changes(room)
+            more = self._cells.pending
+        if len(changes) > SYNC_BYTES and not more and self._app._sync_available:
+            changes = f"{SYNC_START}{changes}{SYNC_END}"
+        return changes, more
 
     def stop_application_mode(self) -> None:
         """Leave with a plain look; what has not been sent by then is not needed."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        with self._lock:
-            super().write(self._cells.leave())
+        line = self._line
+        if line is not None:
+            line.quiet()
+            with self._lock:
+                line.put(self._cells.leave())
         super().stop_application_mode()
         with self._lock:
             self._cells.forget()
 
+    def close(self) -> None:
+        """What was put is sent; a terminal that takes nothing is not waited for."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.stop()
+        super().close()
+
 
 def for_terminal(driver: type[Driver]) -> type[Driver]:
-    """The driver to use in place of Textual's choice."""
-    return DiffDriver if driver is LinuxDriver else driver
+    """The driver to use in place of Textual's choice; with ``TUNEDECK_PLAIN=1`` it is Textual's."""
+    plain = os.environ.get("TUNEDECK_PLAIN", "") not in ("", "0")
+    return DiffDriver if driver is LinuxDriver and not plain else driver
