@@ -13,6 +13,10 @@ from typing import Any
 from engine import registry
 from engine import status as states
 from engine.checkpoints import newest_valid
+from engine.columns import remembered
+from engine.columns.batch import FEWEST, batch
+from engine.columns.cache import WORTH_BYTES
+from engine.columns.store import Store
 from engine.events import EventReader, number
 from engine.records import is_count, is_time, sane_run, sane_status
 from engine.rundir import RunDir
@@ -22,6 +26,12 @@ from engine.view import Notice, Phase, RunView
 
 # An attempt beyond this is damage in a stream without checksums; believed, it would hide all others.
 MAX_ATTEMPTS = 100_000
+# Newest checkpoint events that are kept, in a view: a save at every step must not take the memory.
+MAX_CHECKPOINTS = 20_000
+# Bytes read at a time: little enough for a thread beside one that draws.
+PIECE = 1 << 18
+# How much more of a stream there must be before what is known of it is kept again: while it grows, and at its end.
+KEEP_BYTES, KEEP_END_BYTES = WORTH_BYTES, 1 << 20
 
 __all__ = ["NOT_METRICS", "MetricTable", "Notice", "Phase", "RunFollower", "RunView", "tail"]
 
@@ -31,26 +41,35 @@ class RunFollower:
 
     def __init__(self, path: str | Path) -> None:
         self.rundir = RunDir(path)
-        self.view = RunView(self.rundir.path)
+        self.view = self._empty()
         self._events = EventReader(self.rundir.events)
         self._supervisor = EventReader(self.rundir.supervisor_events)
         self._stamps: dict[str, tuple[int, int] | None] = {}
         self._odd: dict[str, list[str]] = {}
         self._stands: bool | None = None
+        self._begun = False
+        self._kept = 0  # bytes of the stream that the next opening need not read
 
     def poll(self, budget_seconds: float = 0.05) -> bool:
         """Read what is new, for about ``budget_seconds``; call again while it is not :attr:`caught_up`."""
         changed = self._records()
+        if self.view.steps.store.lost:
+            self._restart()
+            self._events.forget()
+        elif not self._begun:
+            self._kept = remembered.recall(self.view, self._events, self._supervisor)
+            changed |= self._kept > 0
+        self._begun = True
         deadline = time.monotonic() + budget_seconds
-        while True:
-            events = self._events.poll(1 << 20)
+        more = True
+        while more:
+            before = self._events.offset
+            events = self._events.poll(PIECE)
             if self._events.restarts:
                 self._restart()
-            for event in events:
-                self._apply(event)
+            self._apply_all(events)
             changed |= bool(events)
-            if not events or time.monotonic() > deadline:
-                break
+            more = self._events.offset != before and time.monotonic() < deadline
         for event in self._supervisor.poll(1 << 20):
             changed = True
             self._apply_supervisor(event)
@@ -60,26 +79,46 @@ class RunFollower:
             damaged += sum(stream.torn and stream.at_end for stream in (self._events, self._supervisor))
         changed |= damaged != self.view.damaged
         self.view.damaged = damaged
+        self._keep()
         return changed
 
     @property
     def caught_up(self) -> bool:
-        """Whether the whole event stream has been read."""
-        return self._events.at_end
+        """Whether both streams have been read to their ends."""
+        return self._events.at_end and self._supervisor.at_end
 
     def read_all(self) -> RunView:
         """Read to the end, however long it takes; for commands, not for screens."""
         self.poll(1.0)
-        while not self.caught_up and self.poll(1.0):
-            pass
+        while not self.caught_up:
+            before = self._events.offset, self._supervisor.offset
+            self.poll(1.0)
+            if (self._events.offset, self._supervisor.offset) == before:
+                break
         return self.view
+
+    def _keep(self) -> None:
+        """Write down what is known, for the next opening of a long stream."""
+        offset = self._events.offset
+        new = offset - self._kept
+        if offset < WORTH_BYTES or new < KEEP_END_BYTES or (new < KEEP_BYTES and self.view.state.live):
+            return
+        if self.caught_up:
+            remembered.remember(self.view, self._events, self._supervisor)
+            self._kept = offset  # where it could not be kept, it is tried again when there is more
+
+    def _empty(self) -> RunView:
+        store = Store(self.rundir.events)  # of both tables: they become one cache
+        return RunView(self.rundir.path, steps=MetricTable(store), evals=MetricTable(store))
 
     def _restart(self) -> None:
         old = self.view
-        self.view = RunView(old.path, run=old.run, status=old.status, id=old.id, name=old.name, problems=old.problems)
+        self.view = self._empty()
+        self.view.run, self.view.status, self.view.id, self.view.name = old.run, old.status, old.id, old.name
+        self.view.problems = old.problems
         # Whoever counts on for an answer must not see the counts fall.
         self.view.controls_seen, self.view.notices_seen = old.controls_seen, old.notices_seen
-        self._events.restarts = 0
+        self._events.restarts = self._kept = 0
 
     def _records(self) -> bool:
         changed = False
@@ -115,6 +154,32 @@ class RunFollower:
             return False
         self._stamps[key] = stamp
         return True
+
+    def _apply_all(self, events: list[dict[str, Any]]) -> None:
+        """The same as :meth:`_apply` of each; long rows of step events at once."""
+        start = 0
+        for place in (*(i for i, event in enumerate(events) if event["type"] != "step"), len(events)):
+            self._apply_steps(events[start:place])
+            if place < len(events):
+                self._apply(events[place])
+            start = place + 1
+
+    def _apply_steps(self, events: list[dict[str, Any]]) -> None:
+        if len(events) >= FEWEST:
+            self._apply(events[0])  # it may begin an attempt
+            view, found = self.view, batch(events[1:])
+            usual = found is not None and found.attempt == view.step_attempt == view.attempt
+            if found is not None and usual and (not len(view.steps) or found.steps[0] > view.steps.steps[-1]):
+                view.attempt_row = min(view.attempt_row, len(view.steps))
+                view.steps.extend(found.steps, found.columns)
+                view.step, view.last_event = found.steps[-1], float(found.columns["time"][-1])
+                totals = found.columns.get("total_steps")
+                if totals is not None and is_count(totals[-1]) and totals[-1] > 0:
+                    view.total_steps = totals[-1]
+                return
+            events = events[1:]
+        for event in events:
+            self._apply(event)
 
     def _apply(self, event: dict[str, Any]) -> None:
         view = self.view
@@ -157,6 +222,7 @@ class RunFollower:
                 view.evals.append(step, when, event)
             case "checkpoint":
                 view.checkpoints.append(event)
+                del view.checkpoints[:-MAX_CHECKPOINTS]
             case "sample":
                 view.samples.append(event)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from engine.columns.sketching import sketch
+from engine.columns.table import MetricTable
 
-from engine.tables import MetricTable
-
-
-def sketch(events: Path, rows: int = 1500) -> MetricTable | None:
-    """A quick picture of a long record: about ``rows`` step events from evenly spread places; ``None`` if it is short."""
-    return None
+__all__ = ["MetricTable", "sketch"]
