@@ -4,82 +4,227 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.snapshot import MetricTable, RunView
-from tui.watch.smooth import Smoother
+from tui.watch.metrics import eval_key, smooth_key
+from tui.watch.places import STEP, Places
+from tui.watch.query import Curve, CurveQuery
+from tui.watch.smooth import Smoothed
+from tui.widgets.chart.buckets import Buckets
+
+__all__ = ["GPU_CURVES", "HOST_CURVE", "SMOOTH_LOSS", "SMOOTH_RATE", "STEP_CURVES", "Curve", "Curves"]
 
 # Curve keys: metrics by their event names, and what is computed here.
 SMOOTH_LOSS, SMOOTH_RATE = "loss_smooth", "rate_smooth"
 STEP_CURVES = ("loss", "learning_rate", "samples_per_second")
 GPU_CURVES = ("gpu_memory_allocated", "gpu_memory_reserved")
 HOST_CURVE = "host_memory"
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """New points of one curve; NaNs whose x is not in ``nonfinite`` mean "no value here"."""
-
-    xs: array[int]
-    ys: array[float]
-    nonfinite: frozenset[int] = frozenset()
+SMOOTHED = {"loss", "samples_per_second"}
+# Stretches longer than this go to the charts as buckets, and are read in pieces so that little is held at once.
+LONG_STRETCH = 8192
+PIECE = 1 << 16
+# A window of few rows has its smooth curve at each of them, also where averages are known at every n-th row only.
+FEW_ROWS = 4096
 
 
 class Curves:
     """The curves of one view: :meth:`new` gives the points that came since the last call."""
 
-    def __init__(self, view: RunView) -> None:
+    def __init__(self, view: RunView, query: CurveQuery | None = None) -> None:
         self.view = view
         self.best: tuple[float, int] | None = None
         self.best_eval: float | None = None
-        self._rows = self._eval_rows = 0
+        self._seen = self._seen_evals = 0
         self._rewrites = (view.steps.rewrites, view.evals.rewrites)
-        self._smooth_loss, self._smooth_rate = Smoother(), Smoother()
+        self._smooth: dict[str, Smoothed] = {}
+        self._places: dict[str, Places] = {STEP: Places(view)}
+        self.query = CurveQuery()
+        self.aim(query or CurveQuery())
 
     def superseded(self, view: RunView) -> bool:
         """Whether points that were given are history that did not happen: begin anew with another object."""
         return view is not self.view or (view.steps.rewrites, view.evals.rewrites) != self._rewrites
 
-    def new(self) -> dict[str, Curve]:
-        """What came since the last call, by curve key."""
-        return dict(self._new_points())
+    def aim(self, query: CurveQuery) -> None:
+        """Give the points of this query from now on, beginning with all that there are."""
+        if query.smoothing != self.query.smoothing:
+            self._smooth = {}
+        self.query = query
+        self._sent: dict[str, int] = {}
 
-    def _new_points(self) -> Iterator[tuple[str, Curve]]:
-        view = self.view
-        steps, evals = view.steps, view.evals
-        if len(steps) > self._rows:
-            first, self._rows = self._rows, len(steps)
-            names = STEP_CURVES + (GPU_CURVES if any(map(steps.has, GPU_CURVES)) else (HOST_CURVE,))
-            for name in names:
-                if steps.has(name):
-                    curve = _slice(steps, name, first)
-                    yield name, curve
-                    if name == "loss":
-                        self._note_best(curve)
-                        yield SMOOTH_LOSS, Curve(curve.xs, self._smooth_loss.feed(curve.ys), curve.nonfinite)
-                    elif name == "samples_per_second":
-                        yield SMOOTH_RATE, Curve(curve.xs, self._smooth_rate.feed(curve.ys), curve.nonfinite)
-        if len(evals) > self._eval_rows:
-            first, self._eval_rows = self._eval_rows, len(evals)
-            if evals.has("eval_loss"):
-                yield "eval_loss", _slice(evals, "eval_loss", first)
-                self.best_eval = evals.best("eval_loss")
+    def new(self, interrupted: Callable[[], bool] = lambda: False) -> dict[str, Curve]:
+        """What came since the last call, by curve key; only some of it if interrupted: then aim anew."""
+        self._note_best()
+        found: dict[str, Curve] = {}
+        for curves in self._new_points():
+            found |= {key: curve for key, curve in curves.items() if curve.packed is not None or len(curve.xs)}
+            if interrupted():
+                break
+        return found
 
-    def _note_best(self, curve: Curve) -> None:
-        for x, y in zip(curve.xs, curve.ys, strict=True):
-            if math.isfinite(y) and (self.best is None or y < self.best[0]):
-                self.best = (y, x)
+    @property
+    def smooth(self) -> float | None:
+        """The newest smoothed loss, ``None`` without one."""
+        found = self._smooth.get("loss")
+        return None if found is None or found.value != found.value else found.value
+
+    def places(self, axis: str) -> Places:
+        """Where rows stand on an axis."""
+        if axis not in self._places:
+            self._places[axis] = Places(self.view, axis)
+        return self._places[axis]
+
+    def smoothed(self, name: str) -> Smoothed:
+        """The smoothed curve of a column, up to date."""
+        steps = self.view.steps
+        found = self._smooth.setdefault(name, Smoothed(self.query.smoothing or 1.0))
+        while found.fed < len(steps):
+            found.feed(steps.column(name)[found.fed : found.fed + PIECE])
+        return found
+
+    def shown(self) -> list[tuple[str, str, bool]]:
+        """What is shown: the names of columns of the steps, or of the evaluations (True), with their keys."""
+        steps, evals = self.view.steps, self.view.evals
+        evaluated = {eval_key(name): name for name in evals.names()}
+        if self.query.keys is None:
+            memory = GPU_CURVES if any(map(steps.has, GPU_CURVES)) else (HOST_CURVE,)
+            keys: tuple[str, ...] = (*STEP_CURVES, *memory, "eval_loss")
+        else:
+            keys = self.query.keys
+        return [(evaluated.get(key, key), key, key in evaluated) for key in keys if key in evaluated or steps.has(key)]
+
+    def is_smoothed(self, name: str) -> bool:
+        """Whether a column of the steps has a smoothed curve beside it now."""
+        return self.query.smoothing > 0 and (self.query.keys is not None or name in SMOOTHED)
+
+    def _new_points(self) -> Iterator[dict[str, Curve]]:
+        if self.view.steps.has("loss"):
+            self.smoothed("loss")  # the newest average is said beside the charts, whatever these show
+        first, end = self._rows()
+        for name, key, evaluation in self.shown():
+            if evaluation:
+                yield {key: self._evaluations(name, key)}
+                continue
+            start = max(first, self._sent.get(key, 0))
+            if end <= start:
+                continue
+            found = {key: self._stretch(name, key, start, end)}
+            self._sent[key] = end
+            if self.is_smoothed(name):
+                found[smooth_key(name)] = self._smooth_stretch(name, start, end)
+            yield found
+
+    def _rows(self) -> tuple[int, int]:
+        """The rows of the window."""
+        rows = len(self.view.steps)
+        if self.query.window is None:
+            return 0, rows
+        places = self.places(self.query.axis)
+        first, end = self.query.window
+        return places.row(first), places.row(end)
+
+    def _stretch(self, name: str, key: str, first: int, end: int) -> Curve:
+        steps, places = self.view.steps, self.places(self.query.axis)
+        if end - first > LONG_STRETCH and key not in self._sent:
+            buckets = self._buckets(places.xs(end - 1, end)[0])
+            for start in range(first, end, PIECE):
+                stop = min(end, start + PIECE)
+                xs, ys = places.xs(start, stop), steps.column(name)[start:stop]
+                buckets.extend(xs, ys, self._nonfinite(steps, name, start, stop, xs))
+            return Curve(array("q"), array("d"), packed=buckets)
+        xs = places.xs(first, end)
+        return Curve(xs, steps.column(name)[first:end], self._nonfinite(steps, name, first, end, xs))
+
+    def _smooth_stretch(self, name: str, first: int, end: int) -> Curve:
+        smoothed, key, places = self.smoothed(name), smooth_key(name), self.places(self.query.axis)
+        begin = self._sent.get(key)
+        self._sent[key] = len(smoothed.rows)
+        rows = smoothed.rows
+        start, stop = bisect_left(rows, first), bisect_left(rows, end)
+        if begin is not None:
+            start = max(start, begin)
+        elif self.query.window is not None and end - first <= FEW_ROWS and stop - start < end - first:
+            last = min(end, (rows[-1] if rows else -1) + 1)
+            wanted = range(first, max(first, last))
+            return Curve(places.xs(first, first + len(wanted)), array("d", map(smoothed.at, wanted)))
+        if stop <= start:
+            return Curve(array("q"), array("d"))
+        if stop - start == end - first:  # each row has one
+            xs = places.xs(first, end)
+        else:
+            xs = array("q", _some(places, rows[start:stop]))
+        ys = smoothed.values[start:stop]
+        bad = self._nonfinite(self.view.steps, name, first, end, None)
+        curve = Curve(xs, ys, bad)
+        if len(xs) > LONG_STRETCH and begin is None:
+            buckets = self._buckets(xs[-1])
+            buckets.extend(xs, ys, bad)
+            return Curve(array("q"), array("d"), packed=buckets)
+        return curve
+
+    def _evaluations(self, name: str, key: str) -> Curve:
+        evals, places = self.view.evals, self.places(self.query.axis)
+        start, end = self._sent.get(key, 0), len(evals)
+        self._sent[key] = end
+        xs = evals.steps[start:end]
+        ys = evals.column(name)[start:end]
+        bad = set(evals.nonfinite.get(name, ()))
+        if self.query.axis != STEP:
+            bad = {places.of_step(step) for step in bad.intersection(xs)}
+            xs = array("q", map(places.of_step, xs))
+        if self.query.window is not None:
+            first, stop = self.query.window
+            keep = [i for i, x in enumerate(xs) if first <= x < stop]
+            xs, ys = array("q", [xs[i] for i in keep]), array("d", [ys[i] for i in keep])
+        return Curve(xs, ys, frozenset(bad.intersection(xs)))
+
+    def _nonfinite(
+        self, table: MetricTable, name: str, first: int, end: int, xs: Sequence[int] | None
+    ) -> frozenset[int]:
+        """The xs, among those of these rows, at which a value that is not finite was recorded."""
+        known = table.nonfinite.get(name)
+        if not known or end <= first:
+            return frozenset()
+        low, high = table.steps[first], table.steps[end - 1]
+        found = known[bisect_left(known, low) : bisect_right(known, high)]
+        if not found:
+            return frozenset()
+        if self.query.axis == STEP:
+            return frozenset(found)
+        if xs is None or len(found) < 64:
+            return frozenset(map(self.places(self.query.axis).of_step, found))
+        steps = table.steps[first:end]
+        return frozenset(xs[bisect_left(steps, step)] for step in found)
+
+    def _buckets(self, last: int) -> Buckets:
+        window = self.query.window
+        buckets = Buckets(window[0] if window is not None else 0)
+        buckets.reserve(max(last, window[1] - 1) if window is not None else last)
+        return buckets
+
+    def _note_best(self) -> None:
+        steps, evals = self.view.steps, self.view.evals
+        while steps.has("loss") and self._seen < len(steps):
+            part = steps.column("loss")[self._seen : self._seen + PIECE]
+            if not math.isfinite(sum(part)):
+                part = array("d", [value if math.isfinite(value) else math.inf for value in part])
+            low = min(part)
+            if low < (self.best[0] if self.best is not None else math.inf):
+                self.best = low, steps.steps[self._seen + part.index(low)]
+            self._seen += len(part)
+        if len(evals) > self._seen_evals:
+            self._seen_evals = len(evals)
+            self.best_eval = evals.best("eval_loss")
 
 
-def _slice(table: MetricTable, name: str, first: int) -> Curve:
-    xs, ys = table.steps[first:], table.column(name)[first:]
-    start = xs[0]
-    return Curve(xs, ys, frozenset(x for x in _tail(table.nonfinite.get(name, []), start)))
-
-
-def _tail(steps: list[int], start: int) -> Iterator[int]:
-    for step in reversed(steps):
-        if step < start:
-            return
-        yield step
+def _some(places: Places, rows: array[int]) -> Iterator[int]:
+    """The xs of rows that lie apart."""
+    start = 0
+    while start < len(rows):
+        first = rows[start]
+        xs = places.xs(first, min(first + PIECE, rows[-1] + 1))
+        while start < len(rows) and rows[start] - first < len(xs):
+            yield xs[rows[start] - first]
+            start += 1

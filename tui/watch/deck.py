@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.events import Click
 from textual.message import Message
 
-from tui.watch import charts
-from tui.watch.curves import SMOOTH_LOSS
+from tui.glyphs import glyphs
+from tui.watch import charts, places, say
 from tui.watch.facts import Facts
 from tui.watch.feed import WatchUpdate
+from tui.watch.query import CurveQuery, Metric, Reading
 from tui.widgets.chart import Chart
+from tui.widgets.chart.model import ChartModel
+from tui.widgets.chart.ticks import KINDS
+from tui.widgets.lines import Line
 
 # While a long record is being read, the charts show its progress this often; each time costs a whole repaint.
 CATCH_UP_SECONDS = 0.5
+SMOOTHING = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+# Nobody wants fewer points than this over a whole chart.
+FEWEST = 8
+# A key that comes again within this time is held down: its steps grow.
+HELD_SECONDS = 0.25
+PAN_SHARE = 4
 
 
 class ChartDeck(Container):
@@ -28,78 +40,336 @@ class ChartDeck(Container):
         & Chart { display: none; }
         & Chart.-selected { display: block; }
         &.-grid { layout: grid; grid-size: 2 2; grid-gutter: 1 3; }
-        &.-grid Chart { display: block; }
+        &.-grid.-few { grid-size: 1; }
+        &.-grid Chart.-shown { display: block; }
     }
     """
 
     class FullAsked(Message):
         """The chosen chart is to fill the screen, or not any more."""
 
+    @dataclass
+    class Wanted(Message):
+        """Other points, or the values under the cursor: a question for the feed."""
+
+        query: CurveQuery
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.charts = charts.make()
+        self.further = charts.make_further()
+        self.shown = self.charts
         self.selected = 0
         self.smooth: float | None = None
+        self.sketch = False
+        self.axis, self.smoothing, self.page = places.STEP, 1.0, 0
+        self.window: tuple[int, int] | None = None
+        self.cursor: int | None = None
+        self._number = 0
+        self._metrics: tuple[Metric, ...] = ()
+        self._axes: tuple[str, ...] = (places.STEP,)
+        self._last_x: int | None = None
+        self._follows = False
+        self._answer: Reading | None = None
+        self._moves: tuple[float, int, int] = (0.0, 0, 0)
         self._flushed = 0.0
+        self._reset = False
 
     def compose(self) -> ComposeResult:
         """The charts."""
         yield from self.charts
+        yield from self.further
 
     def on_mount(self) -> None:
         """The first chart is the chosen one."""
-        self.choose(0)
+        self._show_page()
 
     # -- data -------------------------------------------------------------------------------------------------------
 
     def take(self, update: WatchUpdate) -> None:
         """New points; nothing is painted yet."""
+        self._metrics, self._axes = update.metrics or self._metrics, update.axes
+        self.smooth = update.smooth
+        if update.query.number != self._number:
+            return  # an answer to what nobody wants to know any more
+        self._last_x = update.last_x
+        self.sketch = update.sketch
         if update.reset:
-            for chart in self.charts:
-                chart.clear()
-        charts.feed(self.charts, update)
-        smooth = update.curves.get(SMOOTH_LOSS)
-        if smooth is not None and smooth.ys[-1] == smooth.ys[-1]:
-            self.smooth = smooth.ys[-1]
+            self._reset = True
+            for chart in self.shown:
+                charts.clear(chart, update)
+        charts.feed(self.shown, update)
+        if update.reading is not None:
+            self._take_reading(update.reading)
+        elif update.reset and self.cursor is not None:
+            self._ask()
+        self._follow()
 
     def paint(self, facts: Facts, *, ready: bool, fit: bool = False) -> None:
         """Paint what is new; ``fit`` lays out anew for what is there (it is all read, or the run has ended)."""
         now = time.monotonic()
-        if not ready and now - self._flushed < CATCH_UP_SECONDS:
+        if not (ready or self._reset) and now - self._flushed < CATCH_UP_SECONDS:
             return
         self._flushed = now
-        for chart in self.charts:
-            charts.set_span(chart, facts, fit=fit)
-            chart.flush(legend=fit)
+        for chart in self.shown:
+            charts.set_span(chart, facts, fit=fit, last_x=self._last_x)
+            chart.flush(legend=fit or self._reset)
+        self._reset = False
 
     def tick(self) -> None:
         """Once a second: values in legends."""
-        for chart in self.charts:
+        for chart in self.shown:
             chart.flush()
 
-    # -- keys -------------------------------------------------------------------------------------------------------
+    # -- which charts -----------------------------------------------------------------------------------------------
 
     def choose(self, index: int) -> None:
         """Choose a chart of those that are shown, by its place."""
-        self.selected = index % len(self.charts)
-        for position, chart in enumerate(self.charts):
-            chart.set_class(position == self.selected, "-selected")
-            chart.select(position == self.selected)
+        if not 0 <= index < len(self.shown):
+            return
+        self.selected = index
+        for chart in (*self.charts, *self.further):
+            chosen = chart is self.shown[index]
+            chart.set_class(chosen, "-selected")
+            chart.set_class(chart in self.shown, "-shown")
+            chart.select(chosen)
+        self.call_after_refresh(self.tick)  # one that was hidden has not been painted for a while
 
     def choose_next(self, by: int = 1) -> None:
         """Choose the next chart."""
-        self.choose(self.selected + by)
+        self.choose((self.selected + by) % len(self.shown))
 
-    def toggle_log(self) -> None:
-        """Logarithmic or linear loss."""
-        chart = self.charts[0]
+    def more(self) -> str:
+        """Turn to the next page of charts: the four, then what else the run logs; says what is shown."""
+        pages = charts.pages(self._metrics)
+        if not pages:
+            return "this run logs nothing further"
+        self.page = (self.page + 1) % (len(pages) + 1)
+        self._show_page()
+        self._want()
+        if not self.page:
+            return "the four charts again"
+        titles = ", ".join(metric.title for metric in pages[self.page - 1])
+        return f"more charts, {self.page} of {len(pages)}: {titles}"
+
+    def _show_page(self) -> None:
+        self.shown = self.charts
+        if self.page:
+            page = charts.pages(self._metrics)[self.page - 1]
+            self.shown = self.further[: len(page)]
+            for number, (chart, metric) in enumerate(zip(self.shown, page, strict=True), 1):
+                chart.show_model(charts.model_of(metric, str(number)))
+                chart.model.set_kind(KINDS[self.axis])
+        self.set_class(len(self.shown) <= 2, "-few")
+        self.choose(min(self.selected, len(self.shown) - 1))
+        self._mark()
+
+    # -- the x axis -------------------------------------------------------------------------------------------------
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether a part of the x axis is shown."""
+        return self.window is not None
+
+    def zoom(self, by: int) -> None:
+        """Half as much of the axis for each step in, around the cursor or the newest point; twice as much out."""
+        model = self._model()
+        if model is None:
+            return
+        first, end = model.x.origin, model.x.end
+        span = end - first
+        least = max(4, math.ceil(FEWEST * self._apart(model)))
+        wanted = max(min(span, least), span >> by) if by > 0 else span << -by
+        if wanted == span:
+            return
+        if self.cursor is not None and first <= self.cursor < end:
+            anchor = self.cursor
+        else:
+            newest = self._last_x if self._last_x is not None else end - 1
+            anchor = newest if first <= newest < end else (first + end) // 2
+        # The newest point keeps a little room before it.
+        share = min((anchor - first) / span, 0.98 if self.cursor is None else 1.0)
+        self._set_window(anchor - round(wanted * share), wanted)
+
+    def pan(self, by: int) -> None:
+        """A quarter of what is shown to later or earlier steps; nothing where all is shown."""
+        if self.window is not None:
+            span = self.window[1] - self.window[0]
+            self._set_window(self.window[0] + by * max(1, span // PAN_SHARE), span)
+
+    def whole(self) -> None:
+        """The whole run along the x axis again."""
+        if self.window is not None:
+            self.window = None
+            self._apply_window()
+
+    def cycle_x(self) -> str:
+        """The next axis that the run has numbers for; says which, and which it has not."""
+        without = []
+        for axis in _after(self.axis):
+            if axis in self._axes:
+                break
+            without.append(places.MISSING[axis])
+        note = f" (this run records no {' and no '.join(without)})" if without else ""
+        if axis == self.axis:
+            return f"x: {axis}{note}"
+        self.axis, self.window, self.cursor, self._answer = axis, None, None, None
+        self._mark()
+        self._want()
+        return f"x: {axis}{note}"
+
+    def _set_window(self, first: int, span: int) -> None:
+        last = self._last_x if self._last_x is not None else first + span
+        first = max(0, min(first, last - span // 8))
+        if first == 0 and span > last:
+            self.whole()
+            return
+        self.window = (first, first + span)
+        self._apply_window()
+
+    def _apply_window(self) -> None:
+        """Show the window with the points that are there, at once; the exact ones are on their way."""
+        for chart in self.shown:
+            chart.model.set_window(self.window)
+            chart.flush(legend=False)
+        if self.window is not None:
+            end = max([self.window[1], *(c.model.x.end for c in self.shown if c.display and c.model.has_points)])
+            self.window = (self.window[0], end)
+            self._follows = self._last_x is None or self.window[0] <= self._last_x < end
+            for chart in self.shown:
+                chart.model.set_window(self.window)
+        self._want()
+
+    def _follow(self) -> None:
+        """A window that held the newest point moves on with it, by jumps."""
+        if self.window is None or not self._follows or self._last_x is None or self._last_x < self.window[1]:
+            return
+        span = self.window[1] - self.window[0]
+        self.window = (self._last_x - span * 3 // 4, self._last_x - span * 3 // 4 + span)
+        self._apply_window()
+
+    # -- the cursor -------------------------------------------------------------------------------------------------
+
+    def move_cursor(self, by: int) -> None:
+        """Show the cursor at the newest point in sight; then move it by columns, faster while a key is held."""
+        model = self._model()
+        if model is None:
+            return
+        first, end = model.x.origin, model.x.end
+        last = max(first, end - 1 if self._last_x is None else self._last_x)
+        if self.cursor is None:
+            self.cursor = min(last, end - 1)
+        else:
+            unit = max(1, math.ceil(model.x.points / model.x.dots), round(self._apart(model)))
+            moved = self.cursor + by * unit * self._growth(by, model.x.columns)
+            self.cursor = max(0, min(moved, last))
+            if self.window is not None and not first <= self.cursor < end:
+                self.pan(1 if self.cursor >= end else -1)
+        self._mark()
+        self._ask()
+
+    def drop_cursor(self) -> bool:
+        """Take the cursor away; whether there was one."""
+        had, self.cursor, self._answer = self.cursor is not None, None, None
+        if had:
+            self._mark()
+            self._ask()
+        return had
+
+    def reading(self) -> Line:
+        """The x and every shown curve's value under the cursor, the chosen chart's first; empty without a cursor."""
+        if self.cursor is None or self._answer is None:
+            return []
+        chosen = self.shown[self.selected].model
+        others = [chart.model for chart in self.shown if chart.model is not chosen]
+        return say.reading(self._answer, chosen, others)
+
+    def _growth(self, by: int, columns: int) -> int:
+        now = time.monotonic()
+        before, direction, count = self._moves
+        count = count + 1 if direction == (by > 0) and now - before < HELD_SECONDS else 0
+        self._moves = (now, by > 0, count)
+        return 1 if count < 6 else min(1 << (count - 2) // 4, max(1, columns // 24))
+
+    def _take_reading(self, reading: Reading) -> None:
+        if self.cursor is not None and reading.axis == self.axis:
+            self._answer = reading
+            self._mark()
+
+    def _mark(self) -> None:
+        """Draw the cursor, or none, in all charts."""
+        answer = self._answer if self.cursor is not None else None
+        values = {key: value for key, (value, _) in answer.values.items()} if answer is not None else None
+        label = ""
+        if self.cursor is not None:
+            exact = answer is not None and answer.cursor == self.cursor
+            label = KINDS[self.axis].exact(answer.x if exact and answer is not None else self.cursor)
+        for chart in self.shown:
+            chart.model.set_cursor(self.cursor, label, values)
+            chart.flush()
+
+    # -- curves -----------------------------------------------------------------------------------------------------
+
+    def smooth_more(self, by: int) -> str:
+        """Smooth more, or less; says how much."""
+        place = SMOOTHING.index(self.smoothing) + by
+        self.smoothing = SMOOTHING[max(0, min(place, len(SMOOTHING) - 1))]
+        self._want()
+        return f"smoothing {say.factor(self.smoothing)}"
+
+    def toggle_log(self) -> str:
+        """Logarithmic or linear y axis of the chosen chart; says which."""
+        chart = self.shown[self.selected]
         chart.set_log(not chart.model.y.log)
+        return f"{chart.model.title}: {'logarithmic' if chart.model.y.log else 'linear'} axis"
+
+    def status(self) -> str:
+        """What differs from the usual picture, in short words; empty if nothing does."""
+        parts = ["a sketch: still reading"] if self.sketch else []
+        if self.window is not None:
+            exact = KINDS[self.axis].exact
+            last = self.window[1] - 1 if self._last_x is None else min(self.window[1] - 1, self._last_x)
+            parts.append(f"zoom {exact(self.window[0])}{glyphs().dash}{exact(max(self.window[0], last))}")
+        if self.axis != places.STEP:
+            parts.append(f"x {self.axis}")
+        if self.smoothing != 1.0:
+            parts.append(f"smoothing {say.factor(self.smoothing)}")
+        if self.page:
+            parts.append(f"more charts {self.page}/{len(charts.pages(self._metrics))}")
+        return f" {glyphs().dot} ".join(parts)
+
+    # -- questions --------------------------------------------------------------------------------------------------
+
+    def _want(self) -> None:
+        """Ask for other points."""
+        self._number += 1
+        self._ask()
+
+    def _ask(self) -> None:
+        keys = charts.keys(charts.pages(self._metrics)[self.page - 1]) if self.page else None
+        query = CurveQuery(self._number, self.axis, self.window, self.smoothing, keys, self.cursor)
+        self.post_message(self.Wanted(query))
+
+    def _model(self) -> ChartModel | None:
+        """The chart that keys of the x axis are about: the chosen one, or any that is painted."""
+        candidates = [self.shown[self.selected], *self.shown]
+        return next((c.model for c in candidates if c.display and c.model.has_points and c.model.width), None)
+
+    def _apart(self, model: ChartModel) -> float:
+        """The usual distance of two points."""
+        found = [s.buckets.spacing() for s in model.series.values() if s.buckets.count > 1]
+        return min(found, default=1.0)
 
     def on_click(self, event: Click) -> None:
         """A click chooses a chart; on the chosen one it fills the screen with it."""
-        if isinstance(event.widget, Chart) and event.widget in self.charts:
-            index = self.charts.index(event.widget)
+        if isinstance(event.widget, Chart) and event.widget in self.shown:
+            index = self.shown.index(event.widget)
             if index == self.selected:
                 self.post_message(self.FullAsked())
             else:
                 self.choose(index)
+
+
+def _after(axis: str) -> list[str]:
+    place = places.AXES.index(axis) + 1
+    return [*places.AXES[place:], *places.AXES[:place]]

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engine.snapshot import RunFollower
+from engine.columns import sketch
+from engine.snapshot import RunFollower, RunView
 from engine.text import clean
+from tui.watch import metrics, places
 from tui.watch.alarms import Alarms
 from tui.watch.curves import Curve, Curves
 from tui.watch.facts import Facts, build
 from tui.watch.logfile import LogFile
+from tui.watch.query import CurveQuery, Metric, Reading
+from tui.watch.reading import read_at
 
 BUDGET_SECONDS = 0.05
+FIRST_QUERY = CurveQuery()
 
 
 @dataclass(frozen=True, slots=True)
 class WatchUpdate:
-    """One message to the screen. ``reset`` says that all points sent before are superseded."""
+    """One message to the screen. ``reset`` says that all points sent before are superseded.
+
+    The points answer ``query``; those of a ``sketch`` are a first picture of a long record that is still being read.
+    ``metrics`` are the figures that the run logs beyond those of the four charts, ``axes`` the x axes it has numbers
+    for, ``last_x`` where the newest step stands on the query's axis, ``smooth`` the newest smoothed loss.
+    """
 
     facts: Facts
     curves: dict[str, Curve]
     reset: bool
     log: tuple[str, ...] | None
     caught_up: bool
+    sketch: bool = False
+    query: CurveQuery = FIRST_QUERY
+    reading: Reading | None = None
+    metrics: tuple[Metric, ...] = ()
+    axes: tuple[str, ...] = (places.STEP,)
+    last_x: int | None = None
+    smooth: float | None = None
 
 
 class WatchFeed:
@@ -35,12 +52,29 @@ class WatchFeed:
         self._follower = RunFollower(path)
         self._log = LogFile(self._follower.rundir.train_log)
         self._sent: WatchUpdate | None = None
+        self._asked: CurveQuery | None = None
+        self._query = CurveQuery()
+        self._sketched: bool | None = None
+        self._again = True
+        self._columns: tuple[int, int] = (-1, -1)
+        self._metrics: tuple[Metric, ...] = ()
+        self._axes: tuple[str, ...] = (places.STEP,)
         self._forget()
+
+    def ask(self, query: CurveQuery) -> None:
+        """Give the points of this query from now on: the next poll begins with all of them. From any thread.
+
+        Of several questions only the last is answered.
+        """
+        self._asked = query
 
     def poll(self) -> WatchUpdate | None:
         """What is new, ``None`` if nothing is. Never raises for what stands in the files."""
         try:
-            self._follower.poll(BUDGET_SECONDS)
+            first = self._sketch() if self._sketched is None else None
+            if first is not None:
+                return first
+            self._follower.poll(0.0 if self._asked is not None else BUDGET_SECONDS)
             return self._update()
         except Exception as error:  # a record of a shape nobody foresaw must not end the screen
             facts = Facts(
@@ -64,23 +98,64 @@ class WatchFeed:
 
     def _update(self) -> WatchUpdate | None:
         view = self._follower.view
-        reset = self._curves.superseded(view)
-        if reset:
+        if self._curves.superseded(view):
             self._forget()
-        curves = self._curves.new()
+        reading = self._take_question()
+        caught_up = self._follower.caught_up
+        # The sketch stays on the screen until all of the real rows can take its place.
+        held = bool(self._sketched) and not caught_up
+        curves = {} if held else self._curves.new(lambda: self._asked is not None)
+        reset = self._again and not held
+        if not held:
+            self._again, self._sketched = False, False
         log = self._log.snapshot() if self._log.poll() else None
         self._alarms.follow(view)
         facts = build(self._follower, self._curves, self._alarms)
-        caught_up = self._follower.caught_up
         sent = self._sent
-        if not (curves or reset or log is not None or sent is None) and (facts, caught_up) == (
+        if not (curves or reset or reading or log is not None or sent is None) and (facts, caught_up) == (
             sent.facts,
             sent.caught_up,
         ):
             return None
-        self._sent = WatchUpdate(facts, curves, reset, log, caught_up)
+        self._sent = self._complete(WatchUpdate(facts, curves, reset, log, caught_up, held, self._query, reading))
+        return self._sent
+
+    def _take_question(self) -> Reading | None:
+        """Turn to what was asked for last; the values under its cursor, if it has one."""
+        query, self._asked = self._asked, None
+        if query is None:
+            return None
+        if query.number != self._query.number:
+            self._again = True
+            self._curves.aim(query)
+        self._query = query
+        return read_at(self._curves, query)
+
+    def _complete(self, update: WatchUpdate) -> WatchUpdate:
+        """With what the screen must know of the tables."""
+        view = self._follower.view
+        columns = (len(view.steps.names()), len(view.evals.names()))
+        if columns != self._columns or not self._axes[1:]:
+            self._columns = columns
+            self._metrics, self._axes = metrics.further(view.steps, view.evals), places.available(view)
+        rows = len(view.steps)
+        last = self._curves.places(self._query.axis).xs(rows - 1, rows)[0] if rows else None
+        return replace(update, metrics=self._metrics, axes=self._axes, last_x=last, smooth=self._curves.smooth)
+
+    def _sketch(self) -> WatchUpdate | None:
+        """A first picture of a long record, before any of it is read."""
+        table = sketch(self._follower.rundir.events)
+        self._sketched = table is not None
+        if table is None:
+            return None
+        self._follower.poll(0.0)
+        curves = Curves(RunView(self.path, steps=table), self._query)
+        facts = build(self._follower, self._curves, self._alarms)
+        update = WatchUpdate(facts, curves.new(), True, None, False, True, self._query, last_x=table.steps[-1])
+        self._sent = replace(update, smooth=curves.smooth)
         return self._sent
 
     def _forget(self) -> None:
-        self._curves = Curves(self._follower.view)
+        self._again = True
+        self._curves = Curves(self._follower.view, self._query)
         self._alarms = Alarms()

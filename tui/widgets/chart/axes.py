@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tui.widgets.chart.buckets import CAPACITY
 from tui.widgets.chart.ticks import byte_unit, linear_ticks, log_ticks, nice_step
 
 GROWTH = 1.5
@@ -27,9 +28,10 @@ TINY = 1e-290
 class XScale:
     """Which dot column an x belongs to: ``(x - origin) * dots // points``."""
 
-    def __init__(self, columns: int, origin: int = 0) -> None:
+    def __init__(self, columns: int, origin: int = 0, live_span: int = LIVE_SPAN) -> None:
         self.columns = max(2, columns)
         self.origin = origin
+        self.live_span = live_span
         self.points = 1
         self.dots = self._most_dots(LIVE_SPAN)
 
@@ -55,9 +57,19 @@ class XScale:
         if total is not None and not live:
             count = max(count, total - self.origin + 1)
         if live:
-            count = max(count, LIVE_SPAN)
-            count = self._limit(math.ceil(count * GROWTH) if count > LIVE_SPAN else count, last, total)
+            count = max(count, self.live_span)
+            count = self._limit(math.ceil(count * GROWTH) if count > self.live_span else count, last, total)
         return self._set(max(2, count))
+
+    def show(self, end: int) -> None:
+        """Show from the origin up to ``end``, exactly where the buckets are exact, else at most an eighth more."""
+        count = max(2, end - self.origin)
+        if count <= self.columns:
+            self.points, self.dots = count - 1, self.columns - 1
+        elif count <= CAPACITY:
+            self.points, self.dots = count, self.columns
+        else:
+            self._set(count)
 
     def grow(self, last: int, total: int | None = None) -> bool:
         """Make room for ``last``, if it is beyond the axis, by a jump."""
@@ -67,7 +79,7 @@ class XScale:
         return self._set(self._limit(wanted, last, total))
 
     def _limit(self, wanted: int, last: int, total: int | None) -> int:
-        if total is None:
+        if total is None or last > total:  # it was wrong
             return wanted
         return max(last - self.origin + 1, min(wanted, total - self.origin + 1))
 
@@ -100,6 +112,8 @@ class YScale:
     high: float = 1.0
     step: float = 0.5
     known: bool = False
+    # Below so many columns with points nothing counts as an outlier.
+    few: int = MIN_COLUMNS_FOR_OUTLIERS
 
     def fit(self, lows: Sequence[float], highs: Sequence[float], rows: int, *, fresh: bool = False) -> bool:
         """Grow to hold these columns (finite pairs), or start anew with ``fresh``; returns whether anything changed."""
@@ -144,7 +158,7 @@ class YScale:
             highs = [math.log10(hi) for _, hi in pairs]
         if not lows or not highs:
             return None
-        low, high = robust_range(lows, highs)
+        low, high = robust_range(lows, highs, self.few)
         if self.zero and not self.log:
             low, high = min(0.0, low), max(0.0, high)
         return low, high
@@ -198,11 +212,13 @@ def _even_rows(low: float, high: float, rows: int, unit: float) -> tuple[float, 
 _UNEASY = {1: 0.25, 2: 0.0, 3: 0.0, 4: 0.03, 5: 0.06, 6: 0.1}
 
 
-def robust_range(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+def robust_range(
+    lows: Sequence[float], highs: Sequence[float], few: int = MIN_COLUMNS_FOR_OUTLIERS
+) -> tuple[float, float]:
     """The range that matters: up to 2% of the columns are left out where they would squeeze the others to a third."""
     low, high = min(lows), max(highs)
     count = len(highs)
-    if count < MIN_COLUMNS_FOR_OUTLIERS:
+    if count < few:
         return low, high
     skip = max(1, count // OUTLIER_SHARE)
     inner_high = sorted(highs)[-1 - skip]

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from tui.widgets.chart.axes import XScale, YScale
 from tui.widgets.chart.glyphs import ChartGlyphs
-from tui.widgets.chart.ticks import Formatter, ValueFormatter, linear_ticks, nice_step
+from tui.widgets.chart.ticks import Formatter, ValueFormatter, XKind, linear_ticks
 
 Run = tuple[str, str]
 LABEL_WIDTH = 6
@@ -93,41 +93,74 @@ def gutter_labels(y: YScale, rows: int, formatter: Formatter, glyphs: ChartGlyph
     return lines
 
 
-def x_ticks(x: XScale, cells: int, formatter: Formatter) -> dict[int, str]:
+def x_ticks(x: XScale, cells: int, kind: XKind) -> dict[int, str]:
     """Labels of the x axis by cell column."""
-    step = max(1.0, nice_step((x.end - x.origin) * MIN_LABEL_DISTANCE / cells))
-    ticks = linear_ticks(x.origin, x.end, step)
-    return {x.column(round(value)) // 2: formatter(value, step) for value in ticks}
+    step = max(1.0, kind.step((x.end - x.origin) * MIN_LABEL_DISTANCE / cells))
+    ticks = [round(value) for value in linear_ticks(x.origin, x.end, step)]
+    places = {x.column(value) // 2: kind.label(value, step) for value in ticks if value >= x.origin}
+    return {cell: label for cell, label in places.items() if cell < cells}
 
 
-def axis_line(x: XScale, cells: int, bad: Collection[int], glyphs: ChartGlyphs, formatter: Formatter) -> list[Run]:
-    """The x axis; values that are not finite leave a mark in their column."""
-    ticks = x_ticks(x, cells, formatter)
+def axis_line(
+    x: XScale, cells: int, bad: Collection[int], glyphs: ChartGlyphs, kind: XKind, cursor: int | None = None
+) -> list[Run]:
+    """The x axis; values that are not finite leave a mark in their column, the cursor its foot."""
+    ticks = x_ticks(x, cells, kind)
     runs: list[Run] = [(" " * (LABEL_WIDTH + 1), "tick")]
     text = glyphs.corner
     for cell in range(cells):
-        if cell in bad:
+        if cell in bad or cell == cursor:
             runs.append((text, "axis"))
-            runs.append((glyphs.nonfinite, "nonfinite"))
+            runs.append((glyphs.nonfinite, "nonfinite") if cell in bad else (glyphs.cursor_foot, "cursor"))
             text = ""
         else:
             text += glyphs.tick_down if cell in ticks else glyphs.horizontal
     return [*runs, (text, "axis")]
 
 
-def step_line(x: XScale, cells: int, formatter: Formatter) -> list[Run]:
-    """The labels below the x axis, centred under their ticks."""
+def step_line(x: XScale, cells: int, kind: XKind, cursor: int | None = None, said: str = "") -> list[Run]:
+    """The labels below the x axis, centred under their ticks; the cursor's own takes the place of those in its way."""
     width = LABEL_WIDTH + 2 + cells
     line = [" "] * width
-    free = 0
-    for cell, label in sorted(x_ticks(x, cells, formatter).items()):
-        start = min(LABEL_WIDTH + 2 + cell - (len(label) - 1) // 2, width - len(label))
-        if start < free:
+    taken = [False] * width
+    start = end = 0
+    if cursor is not None and said:
+        start = _left_of(cursor, said, width)
+        end = start + len(said)
+        line[start:end] = said
+        taken[max(0, start - 2) : end + 2] = [True] * (min(width, end + 2) - max(0, start - 2))
+    for cell, label in sorted(x_ticks(x, cells, kind).items()):
+        first = _left_of(cell, label, width)
+        last = first + len(label)
+        if first < 0 or any(taken[first:last]):
             continue
-        line[start : start + len(label)] = label
-        free = start + len(label) + 2
-    return [("".join(line), "tick")]
+        line[first:last] = label
+        taken[first : last + 2] = [True] * len(taken[first : last + 2])
+    text = "".join(line)
+    if end == start:
+        return [(text, "tick")]
+    return [(text[:start], "tick"), (text[start:end], "cursor"), (text[end:], "tick")]
+
+
+def _left_of(cell: int, label: str, width: int) -> int:
+    """Where a label that is centred under a cell begins."""
+    return max(0, min(LABEL_WIDTH + 2 + cell - (len(label) - 1) // 2, width - len(label)))
 
 
 def _finite(value: float | None) -> bool:
     return value is None or math.isfinite(value)
+
+
+def merge(cells: Sequence[tuple[str, str]]) -> list[Run]:
+    """Join neighbours of one colour; blanks take the colour before them."""
+    runs: list[Run] = []
+    text, colour = "", "text"
+    for char, own in cells:
+        if char == " " or own == colour or not text.strip():
+            colour = own if char != " " else colour
+            text += char
+        else:
+            runs.append((text, colour))
+            text, colour = char, own
+    runs.append((text, colour))
+    return runs

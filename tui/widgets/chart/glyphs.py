@@ -22,6 +22,9 @@ class ChartGlyphs:
     tick_down: str
     line_key: str
     cloud_key: str
+    dashed_key: str
+    cursor: str
+    cursor_foot: str
     dash: str
     ascii: bool
 
@@ -31,9 +34,11 @@ class ChartGlyphs:
             return chr(BRAILLE + mask)
         if style == "line":
             return "*"
+        if style == "dashed":
+            return "="
         upper, lower = mask & 0x1B, mask & 0xE4
         return ":" if upper and lower else "'" if upper else "."
 
 
-UNICODE = ChartGlyphs("◆", "▲", "▼", "×", "└", "│", "┤", "─", "┬", "━", "⣶", "–", False)
-ASCII = ChartGlyphs("o", "^", "v", "x", "+", "|", "+", "-", "+", "*", ":", "-", True)
+UNICODE = ChartGlyphs("◆", "▲", "▼", "×", "└", "│", "┤", "─", "┬", "━", "⣶", "╍", "┊", "┴", "–", False)
+ASCII = ChartGlyphs("o", "^", "v", "x", "+", "|", "+", "-", "+", "*", ":", "=", "|", "|", "-", True)

@@ -7,42 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from engine.text import clean
-from tui.widgets.chart.axes import XScale, YScale
+from tui.widgets.chart.axes import LIVE_SPAN, MIN_COLUMNS_FOR_OUTLIERS, XScale, YScale
 from tui.widgets.chart.buckets import Buckets
-from tui.widgets.chart.frame import Run, axis_line, gutter_labels, header_line, step_line, value_label
+from tui.widgets.chart.frame import Run, axis_line, gutter_labels, header_line, merge, step_line, value_label
 from tui.widgets.chart.glyphs import UNICODE, ChartGlyphs
-from tui.widgets.chart.raster import DOT_COLUMNS, GAP, Columns, Layer
-from tui.widgets.chart.ticks import Formatter, ValueFormatter, number_label, step_label
+from tui.widgets.chart.raster import DOT_COLUMNS, GAP, Layer
+from tui.widgets.chart.series import CLOUD, DASHED, LINE, POINTS, TREND, Series
+from tui.widgets.chart.ticks import STEPS, Formatter, ValueFormatter, XKind, number_label
+
+__all__ = ["CLOUD", "DASHED", "GUTTER", "LINE", "POINTS", "TREND", "ChartModel", "Series"]
 
 GUTTER = 8  # six characters of label, a space, the axis
-LINE, TREND, CLOUD, POINTS = "line", "trend", "cloud", "points"
+# Who zooms in wants to see what is there: a spike is an outlier among more columns than these only.
+FEW_WHEN_ZOOMED = 100
 MIN_WIDTH, MIN_HEIGHT = GUTTER + 4, 5
-
-
-@dataclass(slots=True)
-class Series:
-    """One named curve.
-
-    ``line`` joins its points, ``trend`` is a thin line through the middle of each column (for what is smooth already),
-    ``cloud`` shows each point's dot, ``points`` marks each one apart.
-    """
-
-    key: str
-    label: str
-    style: str
-    colour: str
-    buckets: Buckets
-    in_range: bool = True
-    columns: Columns = field(default_factory=Columns)
-    layer: Layer = field(default_factory=lambda: Layer(0, 0))
-    # Points whose marks would touch are drawn as a line; the usual distance of points tells joints from gaps. Both
-    # hold for the whole picture: where they change, all of it is drawn anew.
-    dense: bool = False
-    spacing: float = 1.0
 
 
 class ChartModel:
@@ -53,7 +34,7 @@ class ChartModel:
         title: str,
         *,
         formatter: Formatter = number_label,
-        x_formatter: Formatter = step_label,
+        kind: XKind = STEPS,
         zero: bool = False,
         binary: bool = False,
         empty: str = "no points yet",
@@ -62,7 +43,7 @@ class ChartModel:
         origin: int = 0,
     ) -> None:
         self.title = clean(title, 80)
-        self.formatter, self.x_formatter = formatter, x_formatter
+        self.formatter, self.kind = formatter, kind
         self.empty = empty
         self.glyphs = glyphs
         self.origin = origin
@@ -71,6 +52,11 @@ class ChartModel:
         # A key that chooses this chart, shown before its title, and whether it is chosen.
         self.mark, self.selected = "", False
         self.value_formatter = value_formatter or partial(value_label, formatter=formatter, digits=3 if binary else 4)
+        # A part of the x axis (first x, end), or all of it; a mark at an x, what is said of it, and values there.
+        self.window: tuple[int, int] | None = None
+        self.cursor: int | None = None
+        self.cursor_label = ""
+        self.readings: dict[str, float] | None = None
         self.series: dict[str, Series] = {}
         self.y = YScale(zero=zero, binary=binary)
         self.x = XScale(2, origin)
@@ -78,6 +64,7 @@ class ChartModel:
         self.lines: list[list[Run]] = []
         self._stale = True
         self._cells: list[list[tuple[str, str]]] = []
+        self._marked: tuple[int | None, str] = (None, "")
 
     # -- data -------------------------------------------------------------------------------------------------------
 
@@ -96,6 +83,11 @@ class ChartModel:
         """Add points in rising order of x; see :meth:`Buckets.extend` for ``nonfinite``."""
         self.series[key].buckets.extend(xs, ys, nonfinite)
 
+    def adopt(self, key: str, buckets: Buckets) -> None:
+        """Take all points of a curve at once; the buckets are the chart's from now on."""
+        self.series[key].buckets = buckets
+        self._stale = True
+
     def clear(self, origin: int | None = None) -> None:
         """Forget all points (a resume superseded them), keep the series."""
         self.origin = self.origin if origin is None else origin
@@ -113,6 +105,29 @@ class ChartModel:
         """Logarithmic or linear y axis."""
         if log != self.y.log:
             self.y.log = log
+            self._stale = True
+
+    def set_window(self, window: tuple[int, int] | None) -> None:
+        """Show a part of the x axis (first x, end), or all of it."""
+        if window != self.window:
+            self.window = window
+            self._stale = True
+
+    def set_kind(self, kind: XKind) -> None:
+        """What stands along the x axis; the points are to be given anew."""
+        if kind is not self.kind:
+            self.kind = kind
+            self._stale = True
+
+    def set_cursor(self, x: int | None, label: str = "", readings: dict[str, float] | None = None) -> None:
+        """A mark at this x, or none; with readings the legend tells these values in place of the newest."""
+        self.cursor, self.cursor_label, self.readings = x, label, readings
+
+    def restyle(self, key: str, style: str, colour: str) -> None:
+        """Draw a curve in another way."""
+        series = self.series[key]
+        if (style, colour) != (series.style, series.colour):
+            series.style, series.colour = style, colour
             self._stale = True
 
     def invalidate(self) -> None:
@@ -171,21 +186,38 @@ class ChartModel:
             self._lay_out()
             first, whole = 0, True
         lines = list(self.lines) if not fresh and len(self.lines) == self.height else [[] for _ in range(self.height)]
-        if first is not None:
-            changed = self._paint(first)
-            labels = gutter_labels(self.y, self.rows, self.formatter, self.glyphs) if whole else None
-            for row in range(self.rows):
-                if labels is not None:
-                    lines[row + 1] = labels[row] + _merge(self._cells[row])
-                elif row in changed:
-                    lines[row + 1] = self.lines[row + 1][:2] + _merge(self._cells[row])
-            lines[-2] = axis_line(self.x, self.cells, self._bad_cells(), self.glyphs, self.x_formatter)
-            if whole or not lines[-1]:
-                lines[-1] = step_line(self.x, self.cells, self.x_formatter)
+        changed = self._paint(first) if first is not None else set()
+        marked = (self._cursor_cell(), self.cursor_label)
+        moved, self._marked = marked != self._marked, marked
+        if whole:
+            labels = gutter_labels(self.y, self.rows, self.formatter, self.glyphs)
+        else:
+            labels = [line[:2] for line in self.lines[1 : self.rows + 1]]
+        for row in range(self.rows) if whole or moved else changed:
+            lines[row + 1] = labels[row] + merge(self._row(row))
+        cell, label = marked
+        if first is not None or moved:
+            lines[-2] = axis_line(self.x, self.cells, self._bad_cells(), self.glyphs, self.kind, cell)
+        if whole or moved or not lines[-1]:
+            lines[-1] = step_line(self.x, self.cells, self.kind, cell, label)
         if legend or not lines[0]:
             lines[0] = self._header()
         self.lines = lines
         self._stale = False
+
+    def _cursor_cell(self) -> int | None:
+        """The cell column of the cursor, if it is in sight."""
+        if self.cursor is None or self.cursor < self.x.origin:
+            return None
+        cell = self.x.column(self.cursor) // DOT_COLUMNS
+        return cell if cell < self.cells else None
+
+    def _row(self, row: int) -> list[tuple[str, str]]:
+        """The cells of a row, with the cursor where nothing else stands."""
+        cells, marked = self._cells[row], self._marked[0]
+        if marked is None or cells[marked][0] != " ":
+            return cells
+        return [*cells[:marked], (self.glyphs.cursor, "cursor"), *cells[marked + 1 :]]
 
     def _columns_changed(self, fresh: bool) -> int | None:
         """Read new points into the columns; the first column that changed, ``None`` if none did."""
@@ -193,9 +225,8 @@ class ChartModel:
         last = max((s.buckets.last_x for s in self.series.values() if s.buckets.last_x is not None), default=0)
         width = self.cells * DOT_COLUMNS
         if fresh:
-            self.x = XScale(width, self.origin)
-            self.x.fit(last, self.total, live=self.live)
-        elif self.x.grow(last, self.total):
+            self._fit_x(last)
+        elif self.window is None and self.x.grow(last, self.total):
             fresh = True
         if fresh:
             self._stale = True
@@ -208,12 +239,25 @@ class ChartModel:
         for series, span in dirty:
             if span is not None:
                 start, end = self.x.column(span[0]), self.x.column(span[1])
-                series.columns.read(series.buckets, self.x, start, end)
-                first = start if first is None else min(first, start)
+                if start < width:  # a zoomed chart may get points that are out of sight
+                    series.columns.read(series.buckets, self.x, start, end)
+                    first = start if first is None else min(first, start)
         return first
+
+    def _fit_x(self, last: int) -> None:
+        width = self.cells * DOT_COLUMNS
+        if self.window is not None:
+            self.x = XScale(width, self.window[0])
+            self.x.show(self.window[1])
+            return
+        apart = [s.buckets.spacing() for s in self.series.values() if s.buckets.count > 1]
+        span = LIVE_SPAN if self.kind is STEPS else math.ceil(LIVE_SPAN * min(apart, default=1.0))
+        self.x = XScale(width, self.origin, span)
+        self.x.fit(last, self.total, live=self.live)
 
     def _fit_y(self, first: int, fresh: bool) -> bool:
         fresh = fresh or self._stale
+        self.y.few = MIN_COLUMNS_FOR_OUTLIERS if self.window is None else FEW_WHEN_ZOOMED
         lows: list[float] = []
         highs: list[float] = []
         inside = self.y.known and not fresh
@@ -296,6 +340,9 @@ class ChartModel:
                 continue
             if series.style == POINTS and not series.dense:
                 best, rank = (glyphs.point, series.colour), 3
+            elif series.style == DASHED and rank <= 2:
+                if cell % 2 == 0:
+                    best, rank = (glyphs.cell(mask, DASHED), series.colour), 2
             elif series.style != CLOUD and rank <= 2:
                 best, rank = (glyphs.cell(mask, LINE), series.colour), 2
             elif series.style == CLOUD and rank <= 1:
@@ -311,7 +358,7 @@ class ChartModel:
 
     def _header(self) -> list[Run]:
         entries = [
-            (series.label, self._key_glyph(series), series.colour, series.buckets.last_y)
+            (series.label, self._key_glyph(series), series.colour, self._said(series))
             for series in self.series.values()
             if series.buckets.count
         ]
@@ -328,9 +375,15 @@ class ChartModel:
             self.selected,
         )
 
+    def _said(self, series: Series) -> float | None:
+        """The value in the legend: under the cursor, else the newest."""
+        return series.buckets.last_y if self.readings is None else self.readings.get(series.key)
+
     def _key_glyph(self, series: Series) -> str:
         if series.style == POINTS and not series.dense:
             return self.glyphs.point
+        if series.style == DASHED:
+            return self.glyphs.dashed_key
         return self.glyphs.cloud_key if series.style == CLOUD else self.glyphs.line_key
 
     def _empty_lines(self) -> list[list[Run]]:
@@ -340,18 +393,3 @@ class ChartModel:
         text = self.empty[: self.width].center(self.width)
         lines[self.height // 2] = [(text, "muted")]
         return lines
-
-
-def _merge(cells: Sequence[tuple[str, str]]) -> list[Run]:
-    """Join neighbours of one colour; blanks take the colour before them."""
-    runs: list[Run] = []
-    text, colour = "", "text"
-    for char, own in cells:
-        if char == " " or own == colour or not text.strip():
-            colour = own if char != " " else colour
-            text += char
-        else:
-            runs.append((text, colour))
-            text, colour = char, own
-    runs.append((text, colour))
-    return runs

@@ -40,10 +40,11 @@ class Columns:
     def read(self, buckets: Buckets, scale: XScale, first: int, last: int) -> None:
         """Fill the columns ``first`` to ``last`` from the buckets."""
         lo, hi, bad = self.lo, self.hi, self.bad
+        shift = scale.origin - buckets.origin
         for column in range(max(0, first), min(last, len(lo) - 1) + 1):
             start, end = scale.bounds(column)
             if end > start:
-                lo[column], hi[column], bad[column] = buckets.span(start, end)
+                lo[column], hi[column], bad[column] = buckets.span(max(0, start + shift), max(0, end + shift))
 
 
 class Layer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 Formatter = Callable[[float, float], str]
 ValueFormatter = Callable[[float | None], str]
@@ -78,12 +79,64 @@ def bytes_label(value: float, step: float) -> str:
 
 def step_label(value: float, step: float) -> str:
     """Optimizer steps: whole numbers, thousands as k."""
+    if step < 100 and 1e3 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
     if abs(value) >= 1e3:
         for scale, suffix in _SUFFIXES:
             if abs(value) >= scale:
                 text = _fixed(value / scale, step / scale)
                 return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
     return f"{value:.0f}"
+
+
+def epoch_label(value: float, step: float) -> str:
+    """Millionths of an epoch as epochs: 0.5, 1.25."""
+    return _fixed(value / 1e6, step / 1e6)
+
+
+def time_label(value: float, step: float) -> str:
+    """Milliseconds as people say a time: 45s, 1m 30s, 1h 30m, 2d 6h."""
+    seconds = value / 1000
+    if step < 1000:
+        return f"{_fixed(seconds, step / 1000)}s"
+    left = round(seconds)
+    parts: list[str] = []
+    for size, letter in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count:02d}{letter}" if parts and letter != "h" else f"{count}{letter}")
+    return " ".join(parts) or "0"
+
+
+def time_step(rough: float) -> float:
+    """The smallest round time, in milliseconds, that is not below ``rough``."""
+    for seconds in _TIMES:
+        if seconds * 1000 >= rough * (1 - 1e-9):
+            return seconds * 1000.0
+    return nice_step(rough, 86_400_000.0)
+
+
+def _exact_tokens(value: float) -> str:
+    return step_label(value, 10.0 ** max(0, math.floor(math.log10(value)) - 3) if value >= 1 else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class XKind:
+    """What stands along an x axis: its name, round distances of ticks, their labels, and how one x is said."""
+
+    name: str
+    step: Callable[[float], float]
+    label: Formatter
+    exact: Callable[[float], str]
+
+
+_TIMES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800,
+          3600, 7200, 10_800, 21_600, 43_200, 86_400)  # fmt: skip
+STEPS = XKind("step", nice_step, step_label, "{:,.0f}".format)
+EPOCHS = XKind("epoch", nice_step, epoch_label, lambda value: f"{value / 1e6:.3f}")
+TOKENS = XKind("tokens", nice_step, step_label, _exact_tokens)
+TIMES = XKind("time", time_step, time_label, lambda value: time_label(value, 1000.0))
+KINDS = {kind.name: kind for kind in (STEPS, EPOCHS, TOKENS, TIMES)}
 
 
 def _fixed(value: float, step: float) -> str:

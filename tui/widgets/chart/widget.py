@@ -13,12 +13,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.glyphs import glyphs
+from tui.widgets.chart.buckets import Buckets
 from tui.widgets.chart.glyphs import ASCII, UNICODE
 from tui.widgets.chart.model import LINE, ChartModel
-from tui.widgets.chart.ticks import Formatter, ValueFormatter, bytes_label, number_label, step_label
+from tui.widgets.chart.ticks import STEPS, Formatter, ValueFormatter, XKind, bytes_label, number_label
 
 COLOURS = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "cloud", "point")
-PARTS = ("title", "selected", "text", "muted", "value", "axis", "tick", "edge", "nonfinite")
+PARTS = ("title", "selected", "text", "muted", "value", "axis", "tick", "edge", "nonfinite", "cursor")
 
 
 class Chart(Widget):
@@ -51,6 +52,7 @@ class Chart(Widget):
         & > .chart--axis { color: $faint; }
         & > .chart--tick { color: $text-muted; }
         & > .chart--edge { color: $warning; text-style: bold; }
+        & > .chart--cursor { color: $accent; text-style: bold; }
         & > .chart--nonfinite { color: $error; text-style: bold; }
     }
     """
@@ -60,7 +62,7 @@ class Chart(Widget):
         title: str,
         *,
         formatter: Formatter | None = None,
-        x_formatter: Formatter = step_label,
+        kind: XKind = STEPS,
         zero: bool = False,
         binary: bool = False,
         empty: str = "no points yet",
@@ -73,7 +75,7 @@ class Chart(Widget):
         self.model = ChartModel(
             title,
             formatter=formatter,
-            x_formatter=x_formatter,
+            kind=kind,
             zero=zero,
             binary=binary,
             empty=empty,
@@ -97,6 +99,10 @@ class Chart(Widget):
         """Add points in rising order of x to a curve."""
         self.model.extend(key, xs, ys, nonfinite)
 
+    def adopt(self, key: str, buckets: Buckets) -> None:
+        """Take all points of a curve at once; the buckets are the chart's from now on."""
+        self.model.adopt(key, buckets)
+
     def clear(self, origin: int | None = None) -> None:
         """Forget all points."""
         self.model.clear(origin)
@@ -115,6 +121,13 @@ class Chart(Widget):
         """Logarithmic or linear y axis; repaints."""
         self.model.set_log(log)
         self.flush()
+
+    def show_model(self, model: ChartModel) -> None:
+        """Show other curves, under another title."""
+        model.selected, model.glyphs = self.model.selected, self.model.glyphs
+        model.resize(self.model.width, self.model.height)
+        model.lines = self.model.lines
+        self.model = model
 
     def flush(self, *, legend: bool = True) -> None:
         """Repaint what changed since the last call."""

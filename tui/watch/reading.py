@@ -1,0 +1,64 @@
+"""The values under a cursor, as they stand in the tables; lives in the reader's thread."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from engine.snapshot import MetricTable
+from tui.watch.curves import Curves
+from tui.watch.metrics import smooth_key
+from tui.watch.query import CurveQuery, Reading
+
+# A figure that is not logged at every step is looked for this far from the cursor.
+REACHES = (1, 32, 2048)
+
+
+def read_at(curves: Curves, query: CurveQuery) -> Reading | None:
+    """What each shown curve is at the recorded step nearest to the query's cursor; ``None`` without one."""
+    steps = curves.view.steps
+    if query.cursor is None or not len(steps):
+        return None
+    places = curves.places(query.axis)
+    row = min(places.row(query.cursor), len(steps) - 1)
+    x = places.xs(row, row + 1)[0]
+    if row:
+        before = places.xs(row - 1, row)[0]
+        if query.cursor - before < abs(x - query.cursor):
+            row, x = row - 1, before
+    step = steps.steps[row]
+    values: dict[str, tuple[float, int]] = {}
+    for name, key, evaluation in curves.shown():
+        table = curves.view.evals if evaluation else steps
+        near = _nearest(table.steps, step) if evaluation else row
+        found = _value(table, name, near)
+        if found is not None:
+            values[key] = found
+        if not evaluation and curves.is_smoothed(name):
+            average = curves.smoothed(name).at(row)
+            if math.isfinite(average):
+                values[smooth_key(name)] = average, step
+    return Reading(query.cursor, query.axis, step, x, values)
+
+
+def _nearest(steps: Sequence[int], step: int) -> int:
+    if not len(steps):
+        return 0
+    after = bisect_left(steps, step)
+    if after == len(steps) or (after and step - steps[after - 1] <= steps[after] - step):
+        return after - 1
+    return after
+
+
+def _value(table: MetricTable, name: str, row: int) -> tuple[float, int] | None:
+    """The value nearest to a row, and its step; a NaN that was recorded is a value."""
+    recorded = table.nonfinite.get(name, ())
+    for reach in REACHES:
+        first, end = max(0, row - reach), min(len(table), row + reach + 1)
+        steps, values = table.steps[first:end], table.column(name)[first:end]
+        places = [i for i, value in enumerate(values) if value == value or steps[i] in recorded]
+        if places:
+            best = min(places, key=lambda i: abs(first + i - row))
+            return values[best], steps[best]
+    return None
