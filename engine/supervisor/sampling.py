@@ -21,7 +21,7 @@ from engine.view import RunView
 SAMPLE_SECONDS, LATER_SECONDS, LATER_AFTER = 5.0, 10.0, 3600.0
 # The second one comes sooner: the first cannot tell how busy the processor is.
 SECOND_SECONDS = 2.0
-# What a reading may cost, as a share of a core; a dear one is taken less often.
+# What a reading may cost, as a share of a core; a dear one is taken less often, but not so rarely that it looks stale.
 MOST_COST = 0.004
 # So long the guard waits for a reading at once; a later one is taken up at its next look.
 AT_ONCE_SECONDS = 0.05
@@ -63,7 +63,7 @@ class Sampler:
         usual = (
             SECOND_SECONDS if not self._next else SAMPLE_SECONDS if now - self._begun < LATER_AFTER else LATER_SECONDS
         )
-        self._next = now + max(usual, cost / MOST_COST)
+        self._next = now + max(usual, min(LATER_SECONDS, cost / MOST_COST))
         return self._event(view)
 
     def _event(self, view: RunView) -> dict[str, Any]:
@@ -102,8 +102,13 @@ class _Asker:
         self.busy, self.answer = True, None
         self._done.clear()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="tunedeck-sampling", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="tunedeck-sampling", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had: next time
+                self.busy = False
+                return
+            self._thread = thread
         self._wanted.set()
 
     def wait(self, seconds: float) -> None:

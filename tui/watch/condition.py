@@ -39,6 +39,7 @@ def line(facts: Facts, now: float) -> Line:
     for sign, word, colour, text in items:
         found += [("   ", "text")] if found else []
         found.append((f"{sign} {word}", colour))
+        text = text.partition(";")[0] if len(items) > 1 else text  # room for all of them
         if text:
             found.append((f": {text}" if colour not in ("accent", "muted") else f"   {text}", "text"))
     return found

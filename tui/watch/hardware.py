@@ -11,6 +11,8 @@ from tui.widgets.lines import Line, Lines, crop, length
 
 # A reading comes every five seconds, later every ten.
 OLD_SECONDS = 15.0
+# Without a reading after so long, nobody samples.
+UNSAMPLED_SECONDS = 30.0
 LABEL = 11
 GIB = 1024**3
 
@@ -32,7 +34,7 @@ def lines(facts: Facts, now: float, width: int, height: int) -> list[Line]:
     said = _age(facts, now)
     if not machine.cards:
         top = [said] if said else []
-        top += [*_without_cards(facts), []]
+        top += [*_without_cards(facts, now), []]
         return [crop(line, width) for line in [*top, *rest]][:height]
     return [crop(line, width) for line in _fitted(facts, said, rest, width, height)][:height]
 
@@ -105,7 +107,7 @@ def _row(card: Card, facts: Facts, width: int) -> Line:
     memory = f"{_gib(card.used)}/{total / GIB:.0f} GiB" if total else glyphs().dash
     heat = f"{card.temperature:.0f} °C" if card.temperature is not None else glyphs().dash
     power = f"{card.power:.0f} W" if card.power is not None else glyphs().dash
-    right: Line = [(f" {memory:>14} {_percent(card.utilization):>4}", "value")]
+    right: Line = [(f" {memory:>13} {_percent(card.utilization):>4}", "value")]
     if width >= 52:
         right += [(f" {heat:>6}", "warning" if (card.temperature or 0) >= 87 else "value"), (f" {power:>6}", "value")]
     room = width - length(left) - length(right)
@@ -143,7 +145,7 @@ def _legend(facts: Facts, width: int) -> list[Line]:
     return [[*line, *key]] if not line or length(line) + length(key) <= width else [line, key]
 
 
-def _without_cards(facts: Facts) -> list[Line]:
+def _without_cards(facts: Facts, now: float) -> list[Line]:
     machine = facts.machine
     if machine.silent:
         return [[(f"{glyphs().warning} the graphics driver does not answer", "warning")]]
@@ -153,9 +155,14 @@ def _without_cards(facts: Facts) -> list[Line]:
         ]
     peak = facts.values.get("gpu_memory_peak")
     text = "no reading yet" if facts.state.live else "no reading of the machine was recorded"
+    if facts.state.live and facts.started and now - facts.started > UNSAMPLED_SECONDS:
+        text = "no reading of the machine: only runs that tunedeck started are sampled"
     found: list[Line] = [[(text, "muted")]]
     if peak is not None:
         found.append([("GPU".ljust(LABEL), "muted"), (f"memory peak {_gib(peak)} GiB", "value")])
+    held = facts.values.get("host_memory")
+    if held is not None:
+        found.append([("memory".ljust(LABEL), "muted"), (f"this run {_gib(held)} GiB", "value")])
     return found
 
 
@@ -201,7 +208,8 @@ def _disk(machine: Machine, width: int) -> list[Line]:
             line.append(("   too little" if narrow else "   it does not fit", "error"))
         else:
             times = int(free / needed)
-            line.append((f"   room for {times:,}" if times < 1000 else "   room for many", "muted"))
+            room = f"   room for {times:,}" if times < 1000 else "   room for many"
+            line += [(room, "muted")] if length(line) + len(room) <= width else []
     elif machine.disk_total:
         line.append((f" of {fmt.size(machine.disk_total)}", "muted"))
     return [line]
