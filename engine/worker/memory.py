@@ -9,11 +9,30 @@ from typing import Any
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _statm: tuple[int, int] | None = None
 _NO_GPU = {"gpu_memory_allocated": None, "gpu_memory_reserved": None, "gpu_memory_peak": None}
+GPU_FIGURES = tuple(_NO_GPU)
+# Of several processes, the largest figures that they last agreed on.
+_worst: dict[str, int] = {}
 
 
 def usage() -> dict[str, Any]:
-    """``gpu_memory_allocated``, ``…_reserved``, ``…_peak`` and ``host_memory`` (resident) in bytes; ``None`` without."""
-    return {**_gpu(), "host_memory": resident_bytes()}
+    """``gpu_memory_allocated``, ``…_reserved``, ``…_peak`` and ``host_memory`` (resident) in bytes; ``None`` without.
+
+    Those of the GPU are the largest of all processes, where :func:`note_worst` told them.
+    """
+    own = _gpu()
+    gpu = {name: max(value or 0, _worst[name]) if name in _worst else value for name, value in own.items()}
+    return {**gpu, "host_memory": resident_bytes()}
+
+
+def gpu_figures() -> list[int]:
+    """This process's ``GPU_FIGURES`` in bytes, 0 where there are none."""
+    return [value or 0 for value in _gpu().values()]
+
+
+def note_worst(figures: list[int]) -> None:
+    """Remember the largest ``GPU_FIGURES`` of all processes; zeros tell nothing."""
+    _worst.clear()
+    _worst.update({name: value for name, value in zip(GPU_FIGURES, figures, strict=True) if value > 0})
 
 
 def resident_bytes() -> int | None:
