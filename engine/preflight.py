@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import detach, hardware
+from engine import detach, hardware, prompts
 from engine.config import RunConfig
 from engine.data import DataReport, check_file
 from engine.errors import Problem, RunInUseError
@@ -95,6 +95,9 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Prefl
     result.errors += model_errors
     result.warnings += model_warnings
     _check_data(config, result)
+    prompt_errors, prompt_warnings = prompts.check(config.sample_prompts)
+    result.errors += prompt_errors
+    result.warnings += prompt_warnings
     result.errors += (_check_output(config) if new_output else []) + _check_environment(config)
     result.warnings += _logout_risk(int(time.monotonic() // 60))
     if result.train and result.train.rows and not result.train.error_count:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
+TEXT_MARK = " | "
 
 
 def auto_or_flag(value: Any) -> Any:
@@ -35,6 +37,34 @@ def word_or_list(value: Any) -> Any:
             return "all-linear"
         return None if not words or [word.lower() for word in words] in (["none"], ["null"]) else words
     return value
+
+
+def text_list(value: Any) -> Any:
+    """One text, several with `` | `` between, or a JSON list; empty becomes ``None``. A list's own texts stay whole."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in {"", "none", "null"}:
+            return None
+        if text.startswith("["):
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                pass  # a text that begins so
+        if isinstance(value, str):
+            value = text.split(TEXT_MARK)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return [item.strip() for item in value if item.strip()] or None
+    return value
+
+
+def joined_texts(texts: list[str]) -> str:
+    """Texts as one would type them: what :func:`text_list` reads back."""
+    mark = TEXT_MARK.strip()
+    if any(mark in text or "\n" in text or text.startswith("[") for text in texts) or (
+        len(texts) == 1 and texts[0].lower() in {"none", "null"}
+    ):
+        return json.dumps(texts, ensure_ascii=False)
+    return TEXT_MARK.join(texts)
 
 
 def auto_or_int_list(value: Any) -> Any:

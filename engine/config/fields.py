@@ -18,7 +18,8 @@ _META_KEY = "tunedeck"
 class SettingInfo:
     """Everything a form, a flag parser or a table needs to know of one setting.
 
-    ``kind`` is one of ``text``, ``path``, ``directory``, ``integer``, ``number``, ``flag``, ``choice``, ``list``.
+    ``kind`` is one of ``text``, ``path``, ``directory``, ``integer``, ``number``, ``flag``, ``choice``, ``list``,
+    ``texts`` (a list of whole texts).
     ``ladder`` holds sensible values in rising order for the up and down keys; ``optional`` settings may be empty
     (``None``); ``allows_auto`` settings also take the word ``auto``; ``choices`` are all allowed words.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import yaml_file
+from engine.config.coerce import joined_texts, text_list
 from engine.config.schema import RunConfig, settings
 
 
@@ -23,6 +24,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if info.default is not None:
             text += f" [{format_value(info.default)}]"
         extra: dict[str, Any] = {"nargs": "?", "const": "true"} if info.kind == "flag" else {}
+        if info.kind == "texts":
+            extra = {"action": "append"}
         groups[info.group].add_argument(
             *names, dest=info.name, default=argparse.SUPPRESS, metavar=info.kind.upper(), help=text, **extra
         )
@@ -32,8 +35,15 @@ def values_from(namespace: argparse.Namespace) -> dict[str, Any]:
     """Raw settings of parsed flags: those of ``--config`` first, then the flags."""
     values = yaml_file.load(namespace.config) if namespace.config else {}
     given = vars(namespace)
-    values.update({name: given[name] for name in settings() if name in given})
+    for name, info in settings().items():
+        if name in given:
+            values[name] = _added_up(given[name]) if info.kind == "texts" else given[name]
     return values
+
+
+def _added_up(texts: list[str]) -> list[str] | None:
+    """All texts of a flag that was given more than once."""
+    return [text for part in texts for text in text_list(part) or []] or None
 
 
 def command_line(config: RunConfig) -> str:
@@ -42,16 +52,21 @@ def command_line(config: RunConfig) -> str:
     values = config.model_dump()
     for name, info in settings().items():
         if values[name] != info.default or info.required or name == "base_model":
-            words += [f"--{name}", format_value(values[name])]
+            words += [f"--{name}", format_value(values[name], info.kind)]
     return shlex.join(words)
 
 
-def format_value(value: Any) -> str:
-    """A setting's value as one would type it: ``true``, ``1e-04``, ``a,b``; ``None`` is the word none."""
+def format_value(value: Any, kind: str = "") -> str:
+    """A setting's value as one would type it: ``true``, ``1e-04``, ``a,b``; ``None`` is the word none.
+
+    ``kind`` is the setting's; the texts of a list of ``texts`` may hold commas themselves.
+    """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if kind == "texts" and isinstance(value, list):
+        return joined_texts([str(item) for item in value])
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
     if isinstance(value, float):

@@ -83,6 +83,7 @@ def _explain(name: str, value: Any) -> Problem:
         "flag": "true or false",
         "choice": "one of these words",
         "list": "names with commas",
+        "texts": "texts with | between, a list of texts, or a .txt or .jsonl file",
     }.get(info.kind, "text")
     if name == "gpus":
         expected = "auto or GPU indices with commas, like 0,1"

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from engine.config.coerce import auto_or_flag, auto_or_int_list, empty_is_none, word_or_list
+from engine.config.coerce import auto_or_flag, auto_or_int_list, empty_is_none, text_list, word_or_list
 from engine.config.fields import SettingInfo, describe, setting
 
 Auto = Literal["auto"]
@@ -141,6 +141,12 @@ class RunConfig(BaseModel):
         kind="integer", unit="evaluations", ge=1, ladder=(1, 2, 3, 5, 10), optional=True)  # fmt: skip
     early_stopping_threshold: float = setting(0.0, "Evaluation", "An eval loss counts as better only if it is this much lower.",
         kind="number", ge=0, le=100, ladder=(0, 0.001, 0.01))  # fmt: skip
+
+    sample_prompts: Annotated[list[str] | None, BeforeValidator(text_list)] = setting(None, "Evaluation",
+        "Prompts that the model answers at every evaluation (without one: at every save): texts with | between, or a .txt or .jsonl file; empty: none.",
+        kind="texts", optional=True)  # fmt: skip
+    sample_max_new_tokens: int = setting(128, "Evaluation", "Longest answer to a prompt of sample_prompts.", kind="integer",
+        unit="tokens", ge=1, le=4096, ladder=(32, 64, 128, 256, 512, 1024))  # fmt: skip
 
     output_dir: str = setting(..., "Output", "New directory for the adapter, checkpoints and the run's record.",
         kind="directory", basic=True)  # fmt: skip

@@ -13,7 +13,7 @@ from engine.text import clean
 
 MAX_BYTES = 1_000_000
 # Paths in these settings are relative to the folder of the YAML file that names them, if they exist there.
-PATH_SETTINGS = ("base_model", "train_path", "eval_path")
+PATH_SETTINGS = ("base_model", "train_path", "eval_path", "sample_prompts")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         try:
             if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
                 beside = folder / value
-                if beside.exists():
+                if beside.exists() and (name != "sample_prompts" or value.lower().endswith((".txt", ".jsonl"))):
                     values[name] = str(beside)
         except (OSError, ValueError, RuntimeError):
             continue  # a path that is none (too long, ~nobody): the check of the settings says so

@@ -14,6 +14,7 @@ from engine import process, registry
 from engine.config import RunConfig, flags
 from engine.errors import InputError, Problem, TunedeckError
 from engine.preflight import Preflight, check, is_local_model
+from engine.prompts import file_of as prompt_file
 from engine.rundir import FORMAT, RunDir, new_run_id, read_json, refuse_foreign_work, write_json
 
 START_SECONDS = 20.0
@@ -124,6 +125,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             changes[name] = str(Path(value).expanduser().absolute())
     if is_local_model(config.base_model):
         changes["base_model"] = str(Path(config.base_model).expanduser().absolute())
+    prompts = prompt_file(config.sample_prompts)
+    if prompts is not None:
+        changes["sample_prompts"] = [str(prompts.absolute())]
     return config.model_copy(update=changes)
 
 

@@ -158,7 +158,7 @@ def _settings(result: ResumePlan, recorded: dict[str, Any], overrides: dict[str,
     for name, info in settings().items():
         before, after = old.get(name, info.default), getattr(result.config, name)
         if name != "output_dir" and before != after:
-            result.changes.append(Change(name, flags.format_value(before), flags.format_value(after)))
+            result.changes.append(Change(name, *(flags.format_value(value, info.kind) for value in (before, after))))
 
 
 def _recorded_config(known: dict[str, Any], result: ResumePlan) -> dict[str, Any]:

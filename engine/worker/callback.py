@@ -30,6 +30,7 @@ from engine.worker.ownscript import OwnScriptRun
 from engine.worker.ranks import CHECKPOINT, EVALUATE, NOT_FINITE, RECORDING, STOP, STOP_NOW, TERMINATED, Ranks
 from engine.worker.recorder import Recorder
 from engine.worker.requests import Requests
+from engine.worker.sampling import Sampler
 from engine.worker.tap import EvaluationCut, ForcedLog, StepTap, clear_not_finite, trainer_of
 
 PHASE_SECONDS = 1.0
@@ -60,8 +61,9 @@ class RunCallback(TrainerCallback):
     ``every_step=False`` leaves the host's logging rhythm alone: losses then come only as often as the trainer logs.
     ``output_dir`` and ``name`` default to the trainer's own. ``stop_on_nonfinite=True`` stops training before a step
     whose loss or gradient is no number changes the weights; the run then counts as failed. ``recorder`` is for
-    tunedeck's worker, whose supervisor keeps the run's status; without it the callback keeps the whole run directory
-    itself. Of several processes the first one records; requests and stops reach all of them at the same step.
+    tunedeck's worker, whose supervisor keeps the run's status, and so is ``sampler``; without it the callback keeps the
+    whole run directory itself. Of several processes the first one records; requests and stops reach all of them at the
+    same step.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class RunCallback(TrainerCallback):
         name: str | None = None,
         stop_on_nonfinite: bool = False,
         recorder: Recorder | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         self.every_step = every_step
         self.stop_on_nonfinite = stop_on_nonfinite
@@ -79,6 +82,7 @@ class RunCallback(TrainerCallback):
         self._output_dir = output_dir
         self._name = name
         self._given = recorder
+        self._sampler = sampler
         self._recorder: Recorder | None = None
         self._own: OwnScriptRun | None = None
         self._complained = False
@@ -344,6 +348,7 @@ class RunCallback(TrainerCallback):
                 self._own.evaluated(loss)
         if self._requests is not None:
             self._requests.answer(EVALUATE, outcome=f"done: eval loss {loss:.4f}" if loss is not None else "done")
+        self._sample(state)
         self._stop_after_evaluation(state, control)
         self._back_to_training(state, control)
 
@@ -363,7 +368,22 @@ class RunCallback(TrainerCallback):
             self._requests.answer(CHECKPOINT, outcome=f"done: saved {path.name}")
         if self._own is not None:
             self._own.saved(path.parent)
+        if not self._can_evaluate():
+            self._sample(state)
+            self._stop_after_evaluation(state, control)
         self._back_to_training(state, control)
+
+    def _sample(self, state: Any) -> None:
+        """Have the model answer, unless the run is about to end by request; a stop that comes meanwhile ends it."""
+        if self._sampler is None or not self._training or self._stopping or self._spoilt_step:
+            return
+
+        def stopped() -> bool:
+            if self._requests is not None:
+                self._asked |= self._requests.take_while_evaluating(f"stopping after step {state.global_step}")
+            return bool(self._asked)
+
+        self._sampler.answer(self._trainer, state.global_step, stopped)
 
     def _begin_saving(self, state: Any, control: Any) -> None:
         self._saving_since = time.perf_counter()

@@ -13,6 +13,7 @@ from engine.worker.failure import CannotTrain
 from engine.worker.ownscript import versions
 from engine.worker.recipe import Machine, Recipe, resolve
 from engine.worker.recorder import Recorder
+from engine.worker.sampling import Sampler
 
 
 class Training:
@@ -23,7 +24,8 @@ class Training:
         self.recorder = recorder
         self.record = run.read_run() or {}
         self.config: dict[str, Any] = self.record["config"]
-        self.callback = RunCallback(recorder=recorder, stop_on_nonfinite=self.config.get("on_nonfinite") == "stop")
+        self.callback = RunCallback(recorder=recorder, stop_on_nonfinite=self.config.get("on_nonfinite") == "stop",
+                                    sampler=Sampler.of(self.config, recorder))  # fmt: skip
         # From here on a SIGTERM finishes the step and saves; before, there is nothing to save.
         self.begun = False
 

@@ -90,7 +90,7 @@ class FormModel:
         known = {name: value for name, value in values.items() if name in settings()}
         self.unknown = [str(name) for name in values if name not in known]
         for name, value in known.items():
-            text = "" if value is None else format_value(value)
+            text = "" if value is None else format_value(value, settings()[name].kind)
             if name == TRUST and _is_true(text):
                 self.asks_consent = not _is_true(self.texts[TRUST])
                 continue
