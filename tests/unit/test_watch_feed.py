@@ -17,7 +17,6 @@ from tui.watch import values, words
 from tui.watch.curves import SMOOTH_LOSS, Curve
 from tui.watch.facts import Control, Facts
 from tui.watch.feed import WatchFeed, WatchUpdate
-from tui.watch.logfile import KEEP_LINES, LogFile
 from tui.watch.smooth import Smoother
 
 
@@ -118,7 +117,7 @@ def test_texts_are_clean(tmp_path: Path) -> None:
     writer.close()
     update = read(WatchFeed(run.path))[-1]
     facts = update.facts
-    texts = [facts.name, facts.reason, facts.notice[2], facts.control.verb, facts.control.outcome, *update.log]  # type: ignore[index, union-attr, misc]
+    texts = [facts.name, facts.reason, facts.notice[2], facts.control.verb, facts.control.outcome, *update.log.texts]  # type: ignore[index, union-attr]
     assert all(text.isprintable() for text in texts)
     assert "beware" in facts.notice[2]  # type: ignore[index]
 
@@ -234,74 +233,6 @@ def test_values_are_right_aligned() -> None:
     assert all(len(line) == 30 for line in shown.values())
     assert shown["loss"].endswith("NaN") and shown["learning rate"].endswith(" 1e-4")
     assert shown["tokens seen"].endswith("1.5M") or shown["tokens seen"].endswith("1.50M")
-
-
-# -- log ---
-
-
-def test_log_keeps_the_last_version_of_a_progress_bar(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"start\n" + b"".join(b"\r%d%%|##" % i for i in range(50)))
-    log = LogFile(path)
-    assert log.poll() and not log.poll()
-    assert log.snapshot() == ("start", "49%|##")
-    with path.open("ab") as file:
-        file.write(b"\r100%|##\r\nnext\r\n\xed\x95")
-    log.poll()
-    assert log.snapshot()[:3] == ("start", "100%|##", "next")
-    with path.open("ab") as file:
-        file.write("한".encode()[2:] + b"\n")
-    log.poll()
-    assert log.snapshot()[-1] == "한"
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_log_in_pieces_equals_the_whole(tmp_path: Path, seed: int) -> None:
-    rng = random.Random(seed)
-    data = b"".join(
-        rng.choice((b"x" * rng.randrange(80), b"\n", b"\r", b"\r\n", "가나다".encode())) for _ in range(500)
-    )
-    whole = tmp_path / "whole"
-    whole.write_bytes(data)
-    once = LogFile(whole)
-    once.poll()
-    path = tmp_path / "pieces"
-    pieces = LogFile(path)
-    with path.open("ab") as file:
-        position = 0
-        while position < len(data):
-            size = rng.randrange(1, 60)
-            file.write(data[position : position + size])
-            file.flush()
-            pieces.poll()
-            position += size
-    assert pieces.snapshot() == once.snapshot()
-
-
-def test_log_that_was_replaced_or_cut(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_text("one\ntwo\n")
-    log = LogFile(path)
-    log.poll()
-    path.write_text("new\n")
-    log.poll()
-    assert log.snapshot() == ("new",)
-    (tmp_path / "other").write_text("a\nb\nc\n")
-    (tmp_path / "other").rename(path)
-    log.poll()
-    assert log.snapshot() == ("a", "b", "c")
-    path.unlink()
-    assert not log.poll()
-
-
-def test_a_huge_log_is_bounded(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"".join(b"line %d\n" % i for i in range(300_000)) + b"x" * 300_000)
-    log = LogFile(path)
-    began = time.perf_counter()
-    log.poll()
-    assert time.perf_counter() - began < 1.0
-    assert len(log.snapshot()) <= KEEP_LINES + 1
 
 
 # -- smoothing ---
