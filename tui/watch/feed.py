@@ -13,7 +13,7 @@ from tui.watch import metrics, places
 from tui.watch.alarms import Alarms
 from tui.watch.curves import Curve, Curves
 from tui.watch.facts import Facts, build
-from tui.watch.logfile import LogFile
+from tui.watch.logfile import LogAsk, LogFile, LogView
 from tui.watch.query import CurveQuery, Metric, Reading
 from tui.watch.reading import read_at
 
@@ -33,7 +33,7 @@ class WatchUpdate:
     facts: Facts
     curves: dict[str, Curve]
     reset: bool
-    log: tuple[str, ...] | None
+    log: LogView | None
     caught_up: bool
     sketch: bool = False
     query: CurveQuery = FIRST_QUERY
@@ -85,6 +85,15 @@ class WatchFeed:
             self._sent = WatchUpdate(facts, {}, False, None, True)
             return self._sent
 
+    def log_ask(self, ask: LogAsk) -> None:
+        """Ask for a part of the log or a search, from any thread; the next updates' ``log`` answers."""
+        self._log.ask(ask)
+
+    @property
+    def log_busy(self) -> bool:
+        """Whether the log's reader has not done yet what it was asked for: poll again at once."""
+        return self._log.busy
+
     @property
     def live(self) -> bool:
         """Whether more is to come soon."""
@@ -108,7 +117,7 @@ class WatchFeed:
         reset = self._again and not held
         if not held:
             self._again, self._sketched = False, False
-        log = self._log.snapshot() if self._log.poll() else None
+        log = self._log.poll()
         self._alarms.follow(view)
         facts = build(self._follower, self._curves, self._alarms)
         sent = self._sent
