@@ -74,11 +74,11 @@ class Sampler:
         mine = own_cards(cards, self._devices)
         event: dict[str, Any] = {
             "gpus": [
-                {**{k: v for k, v in card.items() if k not in ("uuid", "holds")}, "mine": card["index"] in mine}
+                {**{k: v for k, v in card.items() if k not in ("uuid", "holds")}, "own": card["index"] in mine}
                 for card in cards
             ],
             "host": host,
-            "disk": {**(self._disk.answer or {}), "checkpoint": next_checkpoint(view)},
+            "disk": {**(self._disk.answer or {}), "next_checkpoint": next_checkpoint(view)},
         }
         return {**event, "driver": "silent"} if self._cards.busy else event
 

@@ -134,7 +134,7 @@ def test_idle_cards_are_seen_only_while_training() -> None:
     def readings(use: int, count: int) -> Iterator[tuple[str, ...]]:
         for _ in range(count):
             story.train(10, noisy(1, lambda step: 1.0))
-            yield story.read(gpus=[{"index": 0, "utilization": use, "mine": True}, {"index": 1, "utilization": 0, "mine": False}],
+            yield story.read(gpus=[{"index": 0, "utilization": use, "own": True}, {"index": 1, "utilization": 0, "own": False}],
                              host={"cpu": 12.0, "run_cpu": 101.0, "cores": 16})  # fmt: skip
 
     story = Story()
@@ -147,13 +147,13 @@ def test_idle_cards_are_seen_only_while_training() -> None:
     story.tell("phase", name="evaluating")
     for _ in range(20):
         story.now += 5
-        assert "idle" not in story.read(gpus=[{"index": 0, "utilization": 0, "mine": True}])
+        assert "idle" not in story.read(gpus=[{"index": 0, "utilization": 0, "own": True}])
 
 
 def test_disk_short_counts_the_checkpoints_to_come() -> None:
     story = Story(save_steps=1000)
     story.train(50, noisy(0, lambda step: 1.0))
-    disk = {"total": 500 * GIB, "checkpoint": GIB}
+    disk = {"total": 500 * GIB, "next_checkpoint": GIB}
     assert story.read(disk={**disk, "free": 100 * GIB}) == ("progressing",)
     story.now += 2
     assert story.read(disk={**disk, "free": 4 * GIB})[0] == "disk"

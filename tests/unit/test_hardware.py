@@ -50,7 +50,7 @@ def test_a_reading_of_this_machine(tmp_path: Path) -> None:
     host, disk = event["host"], event["disk"]
     assert 0 < host["run_memory"] < host["memory_total"] and host["cores"] >= 1 and "pids" not in host
     free = os.statvfs(tmp_path)
-    assert disk["free"] == pytest.approx(free.f_bavail * free.f_frsize, rel=0.05) and disk["checkpoint"] == 12345
+    assert disk["free"] == pytest.approx(free.f_bavail * free.f_frsize, rel=0.05) and disk["next_checkpoint"] == 12345
 
 
 def test_a_driver_that_hangs_holds_nothing_up_and_is_asked_again_only_when_it_is_back(
@@ -135,11 +135,11 @@ def test_cards_of_the_run_are_those_where_it_computes_or_that_it_was_given() -> 
 
 
 def event(cards: int, mine: tuple[int, ...] = (0,), **more: Any) -> dict[str, Any]:
-    found = [{**card(i), "mine": i in mine, "memory_own": 22 * GIB if i in mine else None} for i in range(cards)]
+    found = [{**card(i), "own": i in mine, "memory_own": 22 * GIB if i in mine else None} for i in range(cards)]
     return {"type": "hardware", "time": time.time(), "gpus": found,
             "host": {"cpu": 45.2, "cores": 16, "memory_used": 22 * GIB, "memory_total": 126 * GIB, "run_cpu": 318.0,
                      "run_memory": 6 * GIB},
-            "disk": {"free": 212 * GIB, "total": 500 * GIB, "checkpoint": 1.2 * GIB}, **more}  # fmt: skip
+            "disk": {"free": 212 * GIB, "total": 500 * GIB, "next_checkpoint": 1.2 * GIB}, **more}  # fmt: skip
 
 
 def facts(machine: Machine, **fields: Any) -> Facts:
@@ -189,7 +189,7 @@ def test_what_is_missing_is_said() -> None:
 
 
 def test_a_short_disk_is_said_with_a_sign() -> None:
-    machine = read(event(1, disk={"free": GIB // 2, "total": GIB, "checkpoint": GIB}))
+    machine = read(event(1, disk={"free": GIB // 2, "total": GIB, "next_checkpoint": GIB}))
     assert "! 512 MiB free   next checkpoint 1.0 GiB   it does not fit" in "\n".join(shown(facts(machine), 80))
 
 
@@ -214,7 +214,7 @@ def test_strange_readings_do_no_harm(wrong: dict[str, Any]) -> None:
 
 
 def test_the_column_of_values_has_the_short_form() -> None:
-    machine = read(event(2, (0,), disk={"free": GIB // 2, "total": GIB, "checkpoint": GIB}))
+    machine = read(event(2, (0,), disk={"free": GIB // 2, "total": GIB, "next_checkpoint": GIB}))
     found = facts(machine, signs=(Sign("disk", "error", "x"),))
     lines = ["".join(text for text, _ in line) for line in values.values(found, None, 24, 40)]
     text = "\n".join(lines)

@@ -8,7 +8,7 @@ from engine import status as states
 from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.watch.facts import Facts
-from tui.watch.signs import DISK, NAMES, PROGRESSING
+from tui.watch.signs import CLIMBING, DISK, DIVERGING, IDLE, NAMES, PROGRESSING, SLOW
 from tui.watch.times import span
 from tui.widgets.lines import Line
 
@@ -73,7 +73,9 @@ def _items(facts: Facts, now: float) -> list[Item]:
         items.append((g.warning, "stalled", "warning", _stalled(facts, now)))
     phase = [] if facts.state.stalled else _phase(facts, now)
     items += phase
-    items += _signs(facts, lambda kind, level: not (kind == DISK and level == "error") and kind != PROGRESSING)
+    # Who stands still is neither slow nor idle besides.
+    rest = (DISK,) if facts.state.stalled else (DISK, DIVERGING, CLIMBING, SLOW, IDLE)
+    items += _signs(facts, lambda kind, level: not (kind == DISK and level == "error") and kind in rest)
     if not items:
         items += _signs(facts, lambda kind, level: kind == PROGRESSING)
     return items

@@ -83,14 +83,14 @@ def read(event: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]] = ()) ->
         run_memory=real(host.get("run_memory")),
         disk_free=real(disk.get("free")),
         disk_total=real(disk.get("total")),
-        checkpoint=real(disk.get("checkpoint")),
+        checkpoint=real(disk.get("next_checkpoint")),
     )
 
 
 def _card(entry: dict[str, Any], history: dict[int, tuple[int | None, ...]]) -> Card:
     index = entry.get("index")
     index = index if isinstance(index, int) and not isinstance(index, bool) else -1
-    mine = entry.get("mine")
+    mine = entry.get("own")
     return Card(
         index=index,
         name=clean(str(entry.get("name") or ""), 60),

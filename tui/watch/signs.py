@@ -131,7 +131,7 @@ class Watcher:
         if self._switch(DIVERGING, recent > self._lowest + rise, recent <= self._lowest + rise / 2):
             text = f"loss {_short(recent)} over {RECENT} steps, after {_short(self._lowest)} near step {self._lowest_step:,}"
             return Sign(DIVERGING, "warning", text)
-        change, clear, steps = _trend(view)
+        change, clear, steps = _trend(view, 10)
         climbs = clear >= CLIMB_CLEAR and change >= CLIMB_ON and steps >= CLIMB_STEPS
         if self._switch(CLIMBING, climbs, change < CLIMB_OFF):
             return Sign(CLIMBING, "warning", f"loss {_short(recent)}, up {change:.0%} over {steps:,} steps")
@@ -151,7 +151,7 @@ class Watcher:
         return Sign(PROGRESSING, "success", "; ".join(words))
 
     def _trend_words(self, view: RunView) -> str:
-        change, clear, steps = _trend(view)
+        change, clear, steps = _trend(view, 2)
         if not steps:
             return ""
         if clear < (UNCLEAR if self._trend else CLEAR) or abs(change) < 0.005:
@@ -187,7 +187,7 @@ class Watcher:
             if phase.name != "training" or (phase.since is not None and when < phase.since + 2):
                 continue
             cards = reading.get("gpus")
-            uses = [real(c.get("utilization")) for c in cards if isinstance(c, dict) and c.get("mine") is not False] \
+            uses = [real(c.get("utilization")) for c in cards if isinstance(c, dict) and c.get("own") is not False] \
                 if isinstance(cards, list) else []  # fmt: skip
             known = [use for use in uses if use is not None]
             if known:
@@ -234,10 +234,13 @@ class Watcher:
         return kind in self._on
 
 
-def _trend(view: RunView) -> tuple[float, float, int]:
-    """How the loss changed over the last steps (share of itself), how clear that is (in deviations), over how many."""
+def _trend(view: RunView, part: int) -> tuple[float, float, int]:
+    """How the loss changed over the last steps (share of itself), how clear that is (in deviations), over how many.
+
+    It looks at ``TREND_STEPS``, or at the last ``1 / part`` of all steps where that is more.
+    """
     rows = len(view.steps) - view.attempt_row
-    size = min(MOST_TREND_STEPS, max(TREND_STEPS, rows // 10), rows)
+    size = min(MOST_TREND_STEPS, max(TREND_STEPS, rows // part), rows)
     if size < 30:
         return 0.0, 0.0, 0
     # Round, so that the words stay the same for a while.

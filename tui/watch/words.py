@@ -32,7 +32,10 @@ def head(facts: Facts, now: float, width: int, asked: Control | None) -> list[Li
     first, rest = headline(facts, now, width)
     lines = [first, progress(facts, now, width)]
     lines += [crop(line, width) for line in rest]
-    for line in (condition.line(facts, now), message_line(facts, now, asked), next_line(facts)):
+    fares, message = condition.line(facts, now), message_line(facts, now, asked)
+    if fares:
+        lines.append(crop(fares, width))
+    for line in (message, next_line(facts)):
         if line or len(lines) == 2:
             lines.append(crop(line, width))
     return [*lines, [], []][:4]
