@@ -70,7 +70,7 @@ def model_of(metric: Metric, mark: str) -> ChartModel:
         binary=memory,
         formatter=bytes_label if memory else number_label,
         value_formatter=fmt.size if memory else significant,
-        empty="no points yet",
+        empty="reading",
     )
     model.mark = mark
     if metric.train:
@@ -109,6 +109,8 @@ def feed(charts: Iterable[Chart], update: WatchUpdate) -> None:
 def clear(chart: Chart, update: WatchUpdate) -> None:
     """Forget all points: those of this update's query follow."""
     query = update.query
+    if chart.model.empty == "reading":
+        chart.model.empty = "no points yet"
     chart.clear(query.window[0] if query.window is not None else 0)
     chart.model.set_kind(KINDS[query.axis])
     chart.model.set_window(query.window)

@@ -103,18 +103,51 @@ class Curves:
         if self.view.steps.has("loss"):
             self.smoothed("loss")  # the newest average is said beside the charts, whatever these show
         first, end = self._rows()
+        long = []
         for name, key, evaluation in self.shown():
             if evaluation:
                 yield {key: self._evaluations(name, key)}
                 continue
             start = max(first, self._sent.get(key, 0))
-            if end <= start:
-                continue
-            found = {key: self._stretch(name, key, start, end)}
+            if end - start > LONG_STRETCH and key not in self._sent:
+                long.append((name, key))
+            elif end > start:
+                found = {key: self._stretch(name, start, end)}
+                self._sent[key] = end
+                if self.is_smoothed(name):
+                    found[smooth_key(name)] = self._smooth_stretch(name, start, end)
+                yield found
+        if long:
+            yield from self._pack(long, first, end)
+
+    def _pack(self, names: list[tuple[str, str]], first: int, end: int) -> Iterator[dict[str, Curve]]:
+        """Buckets of a long stretch of several columns; empty ones come first, so that it can be interrupted."""
+        steps, places = self.view.steps, self.places(self.query.axis)
+        averages = {key: self.smoothed(name) for name, key in names if self.is_smoothed(name)}
+        last = places.xs(end - 1, end)[0]
+        packed = {key: self._buckets(last) for _, key in names}
+        smooth = {key: self._buckets(last) for key in averages}
+        for start in range(first, end, PIECE):
+            stop = min(end, start + PIECE)
+            xs = places.xs(start, stop)
+            for name, key in names:
+                bad = self._nonfinite(steps, name, start, stop, xs)
+                packed[key].extend(xs, steps.column(name)[start:stop], bad)
+                average = averages.get(key)
+                if average is not None:
+                    low, high = bisect_left(average.rows, start), bisect_left(average.rows, stop)
+                    rows = average.rows[low:high]
+                    own = xs if len(rows) == len(xs) else array("q", [xs[row - start] for row in rows])
+                    smooth[key].extend(own, average.values[low:high], bad)
+            yield {}
+        found: dict[str, Curve] = {}
+        for name, key in names:
             self._sent[key] = end
-            if self.is_smoothed(name):
-                found[smooth_key(name)] = self._smooth_stretch(name, start, end)
-            yield found
+            found[key] = _packed(packed[key])
+            if key in averages:
+                self._sent[smooth_key(name)] = bisect_left(averages[key].rows, end)
+                found[smooth_key(name)] = _packed(smooth[key])
+        yield found
 
     def _rows(self) -> tuple[int, int]:
         """The rows of the window."""
@@ -125,44 +158,27 @@ class Curves:
         first, end = self.query.window
         return places.row(first), places.row(end)
 
-    def _stretch(self, name: str, key: str, first: int, end: int) -> Curve:
-        steps, places = self.view.steps, self.places(self.query.axis)
-        if end - first > LONG_STRETCH and key not in self._sent:
-            buckets = self._buckets(places.xs(end - 1, end)[0])
-            for start in range(first, end, PIECE):
-                stop = min(end, start + PIECE)
-                xs, ys = places.xs(start, stop), steps.column(name)[start:stop]
-                buckets.extend(xs, ys, self._nonfinite(steps, name, start, stop, xs))
-            return Curve(array("q"), array("d"), packed=buckets)
-        xs = places.xs(first, end)
+    def _stretch(self, name: str, first: int, end: int) -> Curve:
+        steps = self.view.steps
+        xs = self.places(self.query.axis).xs(first, end)
         return Curve(xs, steps.column(name)[first:end], self._nonfinite(steps, name, first, end, xs))
 
     def _smooth_stretch(self, name: str, first: int, end: int) -> Curve:
         smoothed, key, places = self.smoothed(name), smooth_key(name), self.places(self.query.axis)
-        begin = self._sent.get(key)
-        self._sent[key] = len(smoothed.rows)
-        rows = smoothed.rows
+        rows, begin = smoothed.rows, self._sent.get(key)
         start, stop = bisect_left(rows, first), bisect_left(rows, end)
+        self._sent[key] = stop
         if begin is not None:
             start = max(start, begin)
         elif self.query.window is not None and end - first <= FEW_ROWS and stop - start < end - first:
-            last = min(end, (rows[-1] if rows else -1) + 1)
-            wanted = range(first, max(first, last))
+            wanted = range(first, max(first, min(end, (rows[-1] if rows else -1) + 1)))
             return Curve(places.xs(first, first + len(wanted)), array("d", map(smoothed.at, wanted)))
         if stop <= start:
             return Curve(array("q"), array("d"))
-        if stop - start == end - first:  # each row has one
-            xs = places.xs(first, end)
-        else:
-            xs = array("q", _some(places, rows[start:stop]))
-        ys = smoothed.values[start:stop]
-        bad = self._nonfinite(self.view.steps, name, first, end, None)
-        curve = Curve(xs, ys, bad)
-        if len(xs) > LONG_STRETCH and begin is None:
-            buckets = self._buckets(xs[-1])
-            buckets.extend(xs, ys, bad)
-            return Curve(array("q"), array("d"), packed=buckets)
-        return curve
+        lowest = rows[start]
+        among = places.xs(lowest, rows[stop - 1] + 1)
+        xs = array("q", [among[row - lowest] for row in rows[start:stop]])
+        return Curve(xs, smoothed.values[start:stop], self._nonfinite(self.view.steps, name, first, end, None))
 
     def _evaluations(self, name: str, key: str) -> Curve:
         evals, places = self.view.evals, self.places(self.query.axis)
@@ -219,12 +235,5 @@ class Curves:
             self.best_eval = evals.best("eval_loss")
 
 
-def _some(places: Places, rows: array[int]) -> Iterator[int]:
-    """The xs of rows that lie apart."""
-    start = 0
-    while start < len(rows):
-        first = rows[start]
-        xs = places.xs(first, min(first + PIECE, rows[-1] + 1))
-        while start < len(rows) and rows[start] - first < len(xs):
-            yield xs[rows[start] - first]
-            start += 1
+def _packed(buckets: Buckets) -> Curve:
+    return Curve(array("q"), array("d"), packed=buckets)

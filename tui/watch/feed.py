@@ -113,7 +113,7 @@ class WatchFeed:
         caught_up = self._follower.caught_up
         # The sketch stays on the screen until all of the real rows can take its place.
         held = bool(self._sketched) and not caught_up
-        curves = {} if held else self._curves.new(lambda: self._asked is not None)
+        curves = {} if held else self._curves.new(self._superseded)
         reset = self._again and not held
         if not held:
             self._again, self._sketched = False, False
@@ -128,6 +128,11 @@ class WatchFeed:
             return None
         self._sent = self._complete(WatchUpdate(facts, curves, reset, log, caught_up, held, self._query, reading))
         return self._sent
+
+    def _superseded(self) -> bool:
+        """Whether other points are wanted by now."""
+        asked = self._asked
+        return asked is not None and asked.number != self._query.number
 
     def _take_question(self) -> Reading | None:
         """Turn to what was asked for last; the values under its cursor, if it has one."""

@@ -11,6 +11,9 @@ from tui.widgets.chart.model import ChartModel
 from tui.widgets.chart.ticks import KINDS, STEPS
 from tui.widgets.lines import Line
 
+# Names of a chart's own figure; others are said.
+RAW = ("", "train", "each step")
+
 
 def factor(smoothing: float) -> str:
     """How much the curves are smoothed, compared with the usual: off, ½×, 4×."""
@@ -32,8 +35,8 @@ def reading(answer: Reading, chosen: ChartModel, others: list[ChartModel]) -> Li
             if key not in answer.values or (model is not chosen and key in smooth):
                 continue
             value, step = answer.values[key]
-            name = series.label if place and series.label else model.title
-            if model is not chosen and place and len(model.series) > 2 and series.label == "eval":
+            name = model.title if not place and series.label in RAW else series.label or model.title
+            if model is not chosen and series.label == "eval":
                 name = f"eval {model.title}"
             line += [
                 (f"  {name} ", "muted"),
