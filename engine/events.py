@@ -303,7 +303,8 @@ def decode(line: bytes) -> dict[str, Any] | None:
 def _decode_all(lines: list[bytes]) -> list[dict[str, Any]] | None:
     """What :func:`decode` says of each line, much faster; ``None`` if any of them is damaged or has no checksum."""
     heads = [line[:-_CRC_TAIL] for line in lines]
-    if [line[-_CRC_TAIL:] for line in lines] != [_CRC_FORM % crc for crc in map(zlib.crc32, heads)]:
+    ends = b"".join([line[-_CRC_TAIL:] for line in lines])
+    if ends != (_CRC_FORM * len(lines)) % tuple(map(zlib.crc32, heads)):
         return None
     try:
         events = list(map(_loads, lines))

@@ -13,9 +13,8 @@ from typing import Any
 from engine import registry
 from engine import status as states
 from engine.checkpoints import newest_valid
-from engine.columns import remembered
+from engine.columns import cache, remembered
 from engine.columns.batch import FEWEST, batch
-from engine.columns.cache import WORTH_BYTES
 from engine.columns.store import Store
 from engine.events import EventReader, number
 from engine.records import is_count, is_time, sane_run, sane_status
@@ -30,8 +29,6 @@ MAX_ATTEMPTS = 100_000
 MAX_CHECKPOINTS = 20_000
 # Bytes read at a time: little enough for a thread beside one that draws.
 PIECE = 1 << 18
-# How much more of a stream there must be before what is known of it is kept again: while it grows, and at its end.
-KEEP_BYTES, KEEP_END_BYTES = WORTH_BYTES, 1 << 20
 
 __all__ = ["NOT_METRICS", "MetricTable", "Notice", "Phase", "RunFollower", "RunView", "tail"]
 
@@ -100,10 +97,7 @@ class RunFollower:
     def _keep(self) -> None:
         """Write down what is known, for the next opening of a long stream."""
         offset = self._events.offset
-        new = offset - self._kept
-        if offset < WORTH_BYTES or new < KEEP_END_BYTES or (new < KEEP_BYTES and self.view.state.live):
-            return
-        if self.caught_up:
+        if cache.is_due(offset, self._kept, growing=self.view.state.live) and self.caught_up:
             remembered.remember(self.view, self._events, self._supervisor)
             self._kept = offset  # where it could not be kept, it is tried again when there is more
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from types import FrameType
 
@@ -167,14 +168,15 @@ def _lines(follower: RunFollower) -> None:
         if view.phase.name in ("loading", "tokenising", "saving") and view.phase.name != shown_phase:
             print(f"{clean(view.phase.name)} …", flush=True)
         shown_phase = view.phase.name
-        for step, loss in zip(view.steps.steps, view.steps.column("loss"), strict=False):
-            if step > shown_step and (step % every == 0 or step == view.total_steps):
+        row = bisect_right(view.steps.steps, shown_step)
+        for step, loss in zip(view.steps.steps[row:], view.steps.column("loss")[row:], strict=True):
+            if step % every == 0 or step == view.total_steps:
                 print(f"step {step}/{view.total_steps}  loss {number_text(loss)}", flush=True)
                 shown_step = step
-        for step, loss in zip(view.evals.steps, view.evals.column("eval_loss"), strict=True):
-            if step > shown_eval:
-                print(f"step {step}  eval loss {number_text(loss)}", flush=True)
-                shown_eval = step
+        row = bisect_right(view.evals.steps, shown_eval)
+        for step, loss in zip(view.evals.steps[row:], view.evals.column("eval_loss")[row:], strict=True):
+            print(f"step {step}  eval loss {number_text(loss)}", flush=True)
+            shown_eval = step
 
 
 def _notices(view: RunView, seen: int) -> list[str]:

@@ -17,11 +17,14 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.columns import table as tables
 from engine.columns.store import DATA, FORMAT, INDEX, TEMPORARY, DataFile, Store, folder, key, remove
-from engine.columns.table import BLOCK, Block, MetricTable
+from engine.columns.table import Block, MetricTable
 
 # Shorter streams are read faster than a cache is worth.
 WORTH_BYTES = 20 << 20
+# How much more there must be until it is kept again: while the stream grows, and at its end.
+MORE_BYTES, LAST_BYTES = 20 << 20, 1 << 20
 # An index larger than this (thousands of long samples) is not kept.
 MAX_INDEX = 32 << 20
 _END_BYTES = 64 << 10
@@ -59,6 +62,11 @@ def is_long(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(info.st_mode) and info.st_size >= WORTH_BYTES
+
+
+def is_due(offset: int, kept: int, *, growing: bool) -> bool:
+    """Whether what is known up to ``offset`` is to be kept, after it was last kept at ``kept``."""
+    return offset >= WORTH_BYTES and offset - kept >= (MORE_BYTES if growing else LAST_BYTES)
 
 
 def find(events: Path, supervisor: Path) -> Found | None:
@@ -171,7 +179,7 @@ def _sound(data: DataFile, index: dict[str, Any]) -> bool:
     """Whether all blocks are whole; a hundred megabytes take a tenth of a second."""
     for name in ("steps", "evals"):
         blocks = [Block(*parts) for parts in index[name]["blocks"]]
-        if any(block.rows != BLOCK for block in blocks[:-1]):
+        if any(block.rows != tables.BLOCK for block in blocks[:-1]):
             return False
         for block in blocks:
             content = bytearray(block.size)

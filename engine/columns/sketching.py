@@ -37,7 +37,10 @@ def sketch(events: Path, rows: int = 1500) -> MetricTable | None:
     try:
         size = os.fstat(fd).st_size
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        for place in _spread(rows, size):
+        newest = _newest(fd, size)
+        if newest is not None:
+            found[size] = newest
+        for place in _spread(rows - 1, size):
             event = _step_near(fd, place)
             if event is not None:
                 found[place] = event
@@ -51,10 +54,8 @@ def sketch(events: Path, rows: int = 1500) -> MetricTable | None:
 
 
 def _spread(rows: int, size: int) -> Iterator[int]:
-    """The end, the beginning and places between, coarse ones first: whenever one stops, they are evenly spread."""
-    yield max(0, size - _WINDOWS[-1])
-    yield 0
-    for number in range(1, max(2, rows - 1)):
+    """The beginning and places behind it, coarse ones first: whenever one stops, they are evenly spread."""
+    for number in range(rows):
         part, scale = 0.0, 0.5
         while number:
             part += scale * (number & 1)
@@ -63,16 +64,24 @@ def _spread(rows: int, size: int) -> Iterator[int]:
 
 
 def _step_near(fd: int, place: int) -> dict[str, Any] | None:
-    """The first step event that begins from there on; the last one in the window for the stream's end."""
+    """The first step event that begins there or soon behind."""
     for window in _WINDOWS:
-        data = os.pread(fd, window, place)
-        lines = data.split(b"\n")[1 if place else 0 : -1]
-        at_end = len(data) < window or place + window >= os.fstat(fd).st_size
-        for line in reversed(lines) if at_end else lines:
-            event = decode(line) if line.startswith(_BEGIN) else None
-            if event is not None and is_count(event.get("step")):
+        for line in os.pread(fd, window, place).split(b"\n")[1 if place else 0 : -1]:
+            if (event := _step(line)) is not None:
                 return event
     return None
+
+
+def _newest(fd: int, size: int) -> dict[str, Any] | None:
+    """The last step event of the stream."""
+    start = max(0, size - _WINDOWS[-1])
+    lines = os.pread(fd, _WINDOWS[-1], start).split(b"\n")[1 if start else 0 :]
+    return next((event for line in reversed(lines) if (event := _step(line)) is not None), None)
+
+
+def _step(line: bytes) -> dict[str, Any] | None:
+    event = decode(line) if line.startswith(_BEGIN) else None
+    return event if event is not None and is_count(event.get("step")) else None
 
 
 def _table(events: list[dict[str, Any]]) -> MetricTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from array import array
 from bisect import bisect_left
@@ -50,7 +51,6 @@ class MetricTable:
         self.store = store or Store()
         self.version = 0
         self.rewrites = 0
-        self.nonfinite: Mapping[str, Sequence[int]] = NonFinite(self)
         self._blocks: list[Block] = []
         self._first = 0  # rows in the store
         self._steps: array[int] = array("q")
@@ -69,6 +69,11 @@ class MetricTable:
     def column(self, name: str) -> Sequence[float]:
         """Values of one metric, as long as the table; a slice is an ``array('d')``; an unknown metric is all NaN."""
         return Numbers(self, name or "\0", "d")
+
+    @property
+    def nonfinite(self) -> Mapping[str, Sequence[int]]:
+        """By metric, the steps at which it was not finite, ascending; newest first by ``reversed``, read as needed."""
+        return NonFinite(self)
 
     def names(self) -> list[str]:
         """All metrics that a row has named with a number, and ``time``."""
@@ -300,17 +305,17 @@ class MetricTable:
 
 def _values(raw: Sequence[Any]) -> tuple[array[float] | None, list[int]]:
     """Numbers of one column, ``None`` if none is one; and the places of those that are not finite."""
-    kinds = set(map(type, raw))
-    if kinds <= {float, int}:
+    kinds, values = list(map(type, raw)), array("d")
+    if kinds.count(float) == len(raw) or set(kinds) <= {float, int}:
         try:
-            values = array("d", raw)
-            if math.isfinite(sum(values)):
+            if math.isfinite(sum(raw)):
+                values.frombytes(struct.pack(f"{len(raw)}d", *raw))  # several times as fast as array("d", raw)
                 return values, []
-        except OverflowError:
+        except (OverflowError, struct.error):
             pass
-    elif kinds == {type(None)}:
+    elif kinds.count(type(None)) == len(raw):
         return None, []
-    values, marks, some = array("d"), [], False
+    marks, some = [], False
     for place, item in enumerate(raw):
         value = number(item)
         values.append(NAN if value is None else value)
