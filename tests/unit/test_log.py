@@ -88,7 +88,8 @@ def test_scrolling_back_equals_the_whole(tmp_path: Path, small: int, seed: int) 
         assert part is not None and part.high == low and part.low < low
         rows[:0], low = part.rows, part.low
     assert [row.text for row in rows] == path.read_text().splitlines()
-    forth, high = [], 0
+    forth: list[Row] = []
+    high = 0
     while high < view.high:
         part = reader.ask("after", high, rows=7).part
         assert part is not None and part.high > high

@@ -8,39 +8,22 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
-from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Input
 
 from engine.text import clean
 from tui.format import cells, shorten
 from tui.glyphs import glyphs
-from tui.keys import bindings
 from tui.watch.logfile import LogAsk, LogPart, LogView
 from tui.watch.logrows import Row
 from tui.watch.logsearch import Found, pattern
 from tui.widgets.lines import Line, Lines
 from tui.widgets.logtext import MARGIN, line, rule, window, wrapped
+from tui.widgets.searchline import SearchLine
 
 MOST_ROWS = 6000
 MOST_CHARACTERS = 4_000_000
 SIDE = 20
-
-
-class SearchLine(Input):
-    """One line to type a search in; what is typed is searched at once."""
-
-    BINDINGS: ClassVar[list[BindingType]] = bindings("filter")
-
-    def __init__(self, value: str = "") -> None:
-        super().__init__(value, placeholder="search the log; capitals count only if you type some", compact=True)
-        self.cursor_blink = False
-
-    def action_clear(self) -> None:
-        """End the search."""
-        if isinstance(self.parent, LogTail):
-            self.parent.end_search()
 
 
 class LogTail(Lines):
@@ -79,10 +62,6 @@ class LogTail(Lines):
         self._here = -1
         self._jump = 0
         self._goal = -1
-
-    def compose(self) -> ComposeResult:
-        """Nothing but the lines; the search prompt comes and goes."""
-        return iter(())
 
     # -- what is new ------------------------------------------------------------------------------------------------
 
@@ -259,6 +238,11 @@ class LogTail(Lines):
         self.query(SearchLine).remove()
         if not event.value:
             self.search("")
+
+    def on_search_line_ended(self, event: SearchLine.Ended) -> None:
+        """Escape in the prompt."""
+        event.stop()
+        self.end_search()
 
     def end_search(self) -> None:
         """Forget the search, and the prompt if it is open."""
