@@ -7,6 +7,7 @@ from tui.glyphs import glyphs
 from tui.watch import bars
 from tui.watch.facts import Facts
 from tui.watch.machine import Card, Machine
+from tui.watch.times import heat
 from tui.widgets.lines import Line, Lines, crop, length
 
 # A reading comes every five seconds, later every ten.
@@ -88,7 +89,7 @@ def _vitals(card: Card, width: int) -> Line:
     line: Line = [("use".ljust(LABEL), "muted"), (_percent(card.utilization).rjust(4), "value")]
     tail: Line = []
     if card.temperature is not None:
-        tail.append((f"   {card.temperature:.0f} °C", "warning" if card.temperature >= 87 else "value"))
+        tail.append((f"   {heat(card.temperature)}", "warning" if card.temperature >= 87 else "value"))
     if card.power is not None:
         limit = f" / {card.power_limit:.0f}" if card.power_limit else ""
         tail.append((f"   {card.power:.0f}{limit} W", "value"))
@@ -105,11 +106,11 @@ def _row(card: Card, facts: Facts, width: int) -> Line:
     left: Line = [(mark, "accent"), (name, "title" if card.mine else "value")]
     total = card.total or 0.0
     memory = f"{_gib(card.used)}/{total / GIB:.0f} GiB" if total else glyphs().dash
-    heat = f"{card.temperature:.0f} °C" if card.temperature is not None else glyphs().dash
+    warm = heat(card.temperature) if card.temperature is not None else glyphs().dash
     power = f"{card.power:.0f} W" if card.power is not None else glyphs().dash
     right: Line = [(f" {memory:>13} {_percent(card.utilization):>4}", "value")]
     if width >= 52:
-        right += [(f" {heat:>6}", "warning" if (card.temperature or 0) >= 87 else "value"), (f" {power:>6}", "value")]
+        right += [(f" {warm:>6}", "warning" if (card.temperature or 0) >= 87 else "value"), (f" {power:>6}", "value")]
     room = width - length(left) - length(right)
     if width >= 110 and len(card.history) > 1:
         right += [("  ", "text"), (bars.spark(card.history, 24).rjust(24), "accent")]

@@ -17,7 +17,7 @@ from typing import Any
 from engine.view import RunView
 from tui import format as fmt
 from tui.watch.machine import Machine, read, real
-from tui.watch.times import pace_words
+from tui.watch.times import heat, pace_words
 
 DISK, DIVERGING, CLIMBING, SLOW, IDLE, PROGRESSING = "disk", "diverging", "climbing", "slow", "idle", "progressing"
 NAMES = {
@@ -261,7 +261,7 @@ def _trend(view: RunView, part: int) -> tuple[float, float, int]:
 def _why_slow(machine: Machine) -> str:
     hot = [card for card in machine.mine if card.temperature is not None and card.temperature >= 87]
     if hot:
-        return f"; GPU {hot[0].index} is at {hot[0].temperature:.0f} °C"
+        return f"; GPU {hot[0].index} is at {heat(hot[0].temperature or 0)}"
     for card in machine.mine:
         if card.own is not None and card.used is not None and card.used - card.own > 2 * 1024**3:
             return f"; others hold {fmt.size(card.used - card.own)} of GPU {card.index}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine import status as states
 from tui import format as fmt
+from tui.glyphs import glyphs
 
 if TYPE_CHECKING:
     from tui.watch.facts import Facts
@@ -41,3 +42,8 @@ def pace_words(seconds: float, *, alone: bool = False) -> str:
     if seconds < 0.1:
         return f"{1 / seconds:.2g} steps a second" if seconds > 0.001 else "over 1,000 steps a second"
     return span(seconds) if alone else f"a step takes {span(seconds)}"
+
+
+def heat(celsius: float) -> str:
+    """A temperature, e.g. ``64 °C``."""
+    return f"{celsius:.0f} {'C' if glyphs().ascii else '°C'}"

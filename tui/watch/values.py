@@ -8,7 +8,7 @@ from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.watch.facts import Facts
 from tui.watch.signs import DISK
-from tui.watch.times import span
+from tui.watch.times import heat, span
 from tui.widgets.chart.frame import value_label
 from tui.widgets.chart.ticks import number_label
 from tui.widgets.lines import Line, length
@@ -66,7 +66,7 @@ def _memory(facts: Facts) -> list[Entry]:
     for card in machine.mine[:4]:
         parts = [f"{card.utilization:.0f}%" if card.utilization is not None else glyphs().dash]
         if card.temperature is not None:
-            parts.append(f"{card.temperature:.0f} °C")
+            parts.append(heat(card.temperature))
         if card.power is not None:
             parts.append(f"{card.power:.0f} W")
         entries.append((f"GPU {card.index}", " ".join(parts), "value"))
