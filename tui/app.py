@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from engine.history import RunSummary
+    from tui.screens.watch import View
 
 
 REVIVE_SECONDS = 30.0
@@ -133,6 +134,12 @@ class TunedeckApp(App[None]):
 
         self.push_screen(WatchScreen(path))
 
+    def watch_instead(self, path: Path, like: View) -> None:
+        """Watch another run in place of the one on the screen, looked at in the same way."""
+        from tui.screens.watch import WatchScreen
+
+        self.switch_screen(WatchScreen(path, like))
+
     def open_launch(self, values: dict[str, Any] | None = None, title: str = "") -> None:
         """Open the form, filled in with raw setting values."""
         from tui.screens.launch import LaunchScreen
@@ -165,6 +172,10 @@ class TunedeckApp(App[None]):
     def known_runs(self) -> list[RunSummary]:
         """All runs that the list knows, as it orders them."""
         return self._home.list.visible
+
+    def live_runs(self) -> list[RunSummary]:
+        """All runs that have not ended, whatever the list's filter shows."""
+        return self._home.list.live
 
     # Actions.
 

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -17,21 +17,24 @@ from textual.worker import get_current_worker
 
 from engine import status as states
 from engine.rundir import RunDir
-from engine.text import clean, clean_path, shorten_path
+from engine.text import clean, shorten_path
 from tui import report
 from tui.keys import bindings
+from tui.terminal.motion import CALM_SECONDS, reduced
 from tui.watch import values as column
 from tui.watch import words
 from tui.watch.deck import ChartDeck
 from tui.watch.facts import Facts
 from tui.watch.feed import WatchFeed, WatchUpdate
-from tui.watch.requests import Requests
+from tui.watch.hardware import HardwarePanel
+from tui.watch.strip import strip
+from tui.watch.viewing import CHART, HARDWARE, LOG, PLAIN_VIEW, View, Viewing
 from tui.widgets.chrome import KeyBar, TopBar
-from tui.widgets.lines import Lines
+from tui.widgets.lines import Lines, spread
 from tui.widgets.logtail import LogTail
 
 if TYPE_CHECKING:
-    from tui.app import TunedeckApp
+    pass
 
 POLL_SECONDS = 0.5
 ENDED_POLL_SECONDS = 2.0
@@ -39,7 +42,7 @@ FLASH_SECONDS = 4.0
 GRID_SIZE = (110, 34)
 
 
-class WatchScreen(Requests):
+class WatchScreen(Viewing):
     """Watches the run at ``path``; reads it in a thread and repaints only what changed."""
 
     CSS_PATH = "watch.tcss"
@@ -52,33 +55,38 @@ class WatchScreen(Requests):
 
         update: WatchUpdate
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, like: View = PLAIN_VIEW) -> None:
         super().__init__()
         self.path = Path(path).absolute()
         self.run = RunDir(self.path)
         self.feed = WatchFeed(self.path)
         self.facts = Facts(self.path, name=clean(self.path.name, 200))
         self.deck = ChartDeck(id="watch-charts")
-        self.full = False
+        self.pane = like.pane
+        self._like = like
         self._flash: tuple[float, str] = (0.0, "")
         self._ready = False
         self._stop = False
         self._wake = threading.Event()
 
     def compose(self) -> ComposeResult:
-        """Head, charts beside values, log."""
+        """Other live runs, head, charts beside values, log."""
         yield TopBar("Watch")
+        yield Lines(id="watch-strip")
         yield Lines(id="watch-head")
         with Horizontal(id="watch-body"):
             yield self.deck
             yield Lines(id="watch-values")
+        yield HardwarePanel(id="watch-hardware")
         yield LogTail("train.log", id="watch-log")
         yield KeyBar()
 
     def on_mount(self) -> None:
         """Start reading."""
+        self.deck.choose(self._like.chart)
+        self.lay_out()
         self.run_worker(self._follow, name="watch", thread=True, exit_on_error=False)
-        self.set_interval(1.0, self.tick)
+        self.set_interval(CALM_SECONDS if reduced() else 1.0, self.tick)
 
     def on_unmount(self) -> None:
         """Let the reader's thread end."""
@@ -95,8 +103,17 @@ class WatchScreen(Requests):
                 self.post_message(self.Updated(update))
                 if not update.caught_up:
                     continue
-            self._wake.wait(POLL_SECONDS if self.feed.live else ENDED_POLL_SECONDS)
+            if self.feed.log_busy:
+                continue
+            self._wake.wait(self._pause)
             self._wake.clear()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until the next look."""
+        if self.feed.live and self.facts.state.live and reduced():
+            return CALM_SECONDS
+        return POLL_SECONDS if self.feed.live else ENDED_POLL_SECONDS
 
     # -- what is new ------------------------------------------------------------------------------------------------
 
@@ -133,28 +150,46 @@ class WatchScreen(Requests):
     def tick(self) -> None:
         """Once a second: whatever a clock or a new number changes."""
         now = time.time()
-        head, values = self.query_one("#watch-head", Lines), self.query_one("#watch-values", Lines)
-        lines = words.head(self.facts, now, head.size.width, self.asked)
-        place = f"Watch  {self.facts.name}  {words.state_text(self.facts.state.state)}" if self.full else "Watch"
-        self.query_one(TopBar).set_title(place)
-        until, text = self._flash
-        if time.monotonic() < until:
-            lines[2] = [(text, "accent")]
-        head.show(lines)
-        values.show(
-            column.values(
-                self.facts,
-                None if self.facts.before_first_step else self.deck.smooth,
-                values.size.width,
-                values.size.height,
-            )
-        )
+        self._show_strip()
+        if self.pane == CHART:
+            self.query_one(TopBar).set_title(f"Watch  {self.facts.name}  {words.state_text(self.facts.state.state)}")
+        else:
+            self.query_one(TopBar).set_title("Watch")
+        self._show_head(now)
+        if self.pane == HARDWARE:
+            self.query_one(HardwarePanel).show_facts(self.facts, now)
+            return
+        values = self.query_one("#watch-values", Lines)
+        smooth = None if self.facts.before_first_step else self.deck.smooth
+        values.show(column.values(self.facts, smooth, values.size.width, values.size.height))
         self.deck.tick()
+
+    def _show_head(self, now: float) -> None:
+        head = self.query_one("#watch-head", Lines)
+        width = head.size.width
+        lines = words.head(self.facts, now, width, self.asked)
+        until, text = self._flash
+        reading, status = self.deck.reading(), self.deck.status()
+        if time.monotonic() < until:
+            lines[-1] = [(text, "accent")]
+        elif reading or status:
+            lines[-1] = spread(reading or lines[-1], [(status, "muted")] if status else [], width)
+        head.show([lines[-1] or lines[2]] if self.pane == CHART else lines)
+
+    def _show_strip(self) -> None:
+        line = strip(self.shell_app.live_runs(), str(self.path), self.size.width - 2)
+        self.set_class(bool(line), "-others")
+        self.query_one("#watch-strip", Lines).show([line])
 
     def flash(self, text: str) -> None:
         """Say something for a few seconds, in the message line."""
-        self._flash = (time.monotonic() + FLASH_SECONDS, text)
+        self._flash = (time.monotonic() + FLASH_SECONDS, text) if text else (0.0, "")
         self.tick()
+
+    def on_chart_deck_wanted(self, message: ChartDeck.Wanted) -> None:
+        """The charts show another stretch, axis or smoothing: the reader brings its points."""
+        self.feed.ask(message.query)
+        self._wake.set()
 
     # -- layout -----------------------------------------------------------------------------------------------------
 
@@ -162,14 +197,22 @@ class WatchScreen(Requests):
         """Four charts where there is room for them, one otherwise."""
         width, height = event.size
         self.set_class(width >= GRID_SIZE[0] and height >= GRID_SIZE[1], "-grid")
-        self._lay_out()
         self.set_class(height < GRID_SIZE[1], "-low")
+        self.lay_out()
         path = shorten_path(self.path, width - 30)
         self.query_one(TopBar).set_right(path)
+
+    def lay_out(self) -> None:
+        """Show the pane that was chosen."""
+        for pane in (CHART, LOG, HARDWARE):
+            self.set_class(self.pane == pane, f"-{pane}")
+        self.deck.set_class(self.has_class("-grid") and self.pane != CHART, "-grid")
         self.call_after_refresh(self.tick)
 
-    def _lay_out(self) -> None:
-        self.deck.set_class(self.has_class("-grid") and not self.full, "-grid")
+    def on_log_tail_wanted(self, message: LogTail.Wanted) -> None:
+        """The log's reader is to bring another part, or to search."""
+        self.feed.log_ask(message.ask)
+        self._wake.set()
 
     def on_chart_deck_full_asked(self) -> None:
         """A click on the chosen chart."""
@@ -179,6 +222,10 @@ class WatchScreen(Requests):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing can be asked of a run that has ended, and only such a one goes on."""
+        if action == "match":
+            return self.log_tail.searching
+        if action == "other_run":
+            return self.has_class("-others")
         if action == "resume":
             return self.facts.state.state in states.ENDED
         if action == "cancel":
@@ -187,47 +234,6 @@ class WatchScreen(Requests):
             return False
         return self.facts.state.live or action not in ("stop", "stop_now", "checkpoint", "evaluate")
 
-    def action_back(self) -> None:
-        """Out of the full screen, or back to the runs."""
-        if self.full:
-            self.action_full()
-        elif not self.query_one(LogTail).following:
-            self.query_one(LogTail).follow()
-        else:
-            cast("TunedeckApp", self.app).open_runs()
-
-    def action_chart(self, number: int) -> None:
-        """Choose a chart by its number."""
-        self.deck.choose(number - 1)
-
-    def action_next_chart(self, by: int = 1) -> None:
-        """Choose the next chart."""
-        self.deck.choose_next(by)
-
-    def action_full(self) -> None:
-        """One chart over the whole screen, and back."""
-        self.full = not self.full
-        self.set_class(self.full, "-full")
-        self._lay_out()
-        self.call_after_refresh(self.tick)
-
-    def action_log_scale(self) -> None:
-        """Logarithmic or linear loss."""
-        self.deck.toggle_log()
-
-    def action_scroll_log(self, pages: float) -> None:
-        """Scroll the log: positive towards its beginning."""
-        self.query_one(LogTail).page(pages)
-
-    def action_follow_log(self) -> None:
-        """The newest lines of the log."""
-        self.query_one(LogTail).follow()
-
-    def action_copy_path(self) -> None:
-        """Send the path to the terminal's clipboard (OSC 52)."""
-        self.app.copy_to_clipboard(clean_path(self.path))
-        self.flash("the path was sent to your terminal's clipboard")
-
     def action_clone(self) -> None:
         """A new run from these settings."""
         values = self.feed.values
@@ -235,9 +241,9 @@ class WatchScreen(Requests):
             self.flash("the settings of this run are not known")
             return
         values.pop("output_dir", None)
-        cast("TunedeckApp", self.app).open_launch(values, f"new run from {self.facts.name}")
+        self.shell_app.open_launch(values, f"new run from {self.facts.name}")
 
     def action_resume(self) -> None:
         """Ask from where and with what, then go on."""
         if self.facts.state.state in states.ENDED:
-            cast("TunedeckApp", self.app).open_resume(self.path, self.facts.name)
+            self.shell_app.open_resume(self.path, self.facts.name)
