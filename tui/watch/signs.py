@@ -214,7 +214,9 @@ class Watcher:
         if free is None or not needed:
             self._on.discard(DISK)
             return None
-        coming = view.pace.saves_to_come(view)
+        over = view.total_steps is not None and view.step >= view.total_steps
+        # Whatever the settings say, the adapter is saved at the end.
+        coming = view.pace.saves_to_come(view) or int(not over)
         kept = view.config.get("save_total_limit")
         more = 1 if isinstance(kept, int) and kept > 0 else max(1, coming)
         if not self._switch(DISK, free < needed * more, free >= needed * more * DISK_OFF) or not coming:
