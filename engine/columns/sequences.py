@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.columns.table import MetricTable
 
 # Rows that are read at a time when somebody goes through all of them.
-_PIECE = 8192
+_PIECE = 4096
 
 
 class Numbers(Sequence[Any]):

@@ -25,6 +25,8 @@ DATA, INDEX, TEMPORARY = ".cols", ".json", ".tmp"
 TOTAL_BYTES = 2 << 30
 SPARE_BYTES = 1 << 30
 _YOUNG_SECONDS = 120.0
+# Arrays that one system call takes (IOV_MAX is 1024).
+_MOST_PARTS = 512
 
 
 def folder() -> Path:
@@ -65,13 +67,15 @@ class DataFile:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         return cls(path, fd, owned=_lock(fd))
 
-    def append(self, data: bytes) -> int:
-        """Write at the end; returns where. Raises ``OSError``."""
-        start, done = self.end, 0
-        with memoryview(data) as view:
-            while done < len(data):
-                done += os.pwrite(self.fd, view[done:], start + done)
-        self.end = start + done
+    def append(self, parts: Sequence[array[Any]]) -> int:
+        """Write arrays at the end, one behind the other; returns where. Raises ``OSError``, also for a full disk."""
+        start, size = self.end, sum(len(part) * part.itemsize for part in parts)
+        done = 0
+        for first in range(0, len(parts), _MOST_PARTS):
+            done += os.pwritev(self.fd, parts[first : first + _MOST_PARTS], start + done)
+        if done != size:
+            raise OSError("short write")
+        self.end = start + size
         return start
 
     def read(self, code: str, offset: int, count: int) -> array[Any]:
@@ -102,14 +106,14 @@ class Store:
         self.refused = False  # a disk that is full or broken: rows stay in memory
         self.lost = False  # rows cannot be read any more
 
-    def append(self, data: bytes) -> tuple[int, int] | None:
-        """Keep these bytes; returns the file's number and the place, or ``None`` where the disk takes nothing."""
+    def append(self, parts: Sequence[array[Any]]) -> tuple[int, int] | None:
+        """Keep these arrays; returns the file's number and the place, or ``None`` where the disk takes nothing."""
         if self.refused:
             return None
         try:
             if not self.files or not self.files[-1].owned:
                 self.files.append(DataFile.create(key(self.events) if self.events is not None else "rows"))
-            return len(self.files) - 1, self.files[-1].append(data)
+            return len(self.files) - 1, self.files[-1].append(parts)
         except OSError:
             self.refused = True
             return None
@@ -150,11 +154,6 @@ def remove(data: Path) -> None:
             path.unlink(missing_ok=True)
         except OSError:
             pass
-
-
-def pack(columns: Sequence[array[Any]]) -> bytes:
-    """The bytes of several arrays, one behind the other."""
-    return b"".join(column.tobytes() for column in columns)
 
 
 def _lock(fd: int) -> bool:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.columns.sequences import NonFinite, Numbers
-from engine.columns.store import Store, pack
+from engine.columns.store import Store
 from engine.events import number
 
 NAN = math.nan
 NOT_METRICS = frozenset({"type", "time", "attempt", "crc", "step", "total_steps"})
 STEPS = ""  # the steps' own column
 # Rows of a block in the file. Memory holds one to two blocks.
-BLOCK = 8192
+BLOCK = 4096
 # Names beyond so many are left out: a trainer that logs ever new ones must not take the memory.
 MAX_COLUMNS = 256
 
@@ -252,11 +252,12 @@ class MetricTable:
                 block.marks[name] = (place, len(odd))
                 place += 4 * len(odd)
                 parts.append(odd)
-        data = pack(parts)
-        kept = self.store.append(data)
+        kept = self.store.append(parts)
         if kept is None:
             return None
-        (block.file, block.offset), block.size, block.crc = kept, len(data), zlib.crc32(data)
+        block.file, block.offset = kept
+        for part in parts:
+            block.crc, block.size = zlib.crc32(part, block.crc), block.size + len(part) * part.itemsize
         return block
 
     @property
