@@ -63,7 +63,9 @@ def test_a_shell_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progr
         child.read(0.6)
         after = screen(child.seen)
         # The message covers a part of the right side; all the rest is as it was.
-        assert [line[:20].rstrip() for line in after.splitlines()] == [line[:20].rstrip() for line in before.splitlines()]
+        assert [line[:20].rstrip() for line in after.splitlines()] == [
+            line[:20].rstrip() for line in before.splitlines()
+        ]
         assert child.process.poll() is None
         os.write(child.master, b"q")
         assert child.ended() == 0

@@ -2,31 +2,191 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Resize
+from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Input, Label, Static, TextArea
 
+from engine import notes
+from engine.errors import TunedeckError
+from engine.notes import Notes
+from engine.rundir import RunDir
+from engine.text import clean
 from tui.keys import bindings
+
+LOW = 30
 
 
 class NoteScreen(ModalScreen[str]):
     """Edits ``notes.json`` of the run at ``path``; dismisses with words for the message line, empty if nothing was done."""
 
-    CSS_PATH = "dialog.tcss"
-    BINDINGS = bindings("note")
+    CSS_PATH: ClassVar = ["dialog.tcss", "note.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("note")]
+    KEYS = "note"
+    AUTO_FOCUS = ""
+
+    @dataclass
+    class Loaded(Message):
+        """A thread has read the notes, or knows why they cannot be edited."""
+
+        notes: Notes
+        name: str
+        refusal: str
+
+    @dataclass
+    class Saved(Message):
+        """A thread has saved them, or not: ``both`` is set where somebody else was faster."""
+
+        problem: str = ""
+        both: Notes | None = None
+        theirs: Notes | None = None
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = Path(path).absolute()
+        self._run = RunDir(self.path)
+        self._read: Notes | None = None
+        self._words = self._filled = Notes()  # what was filled in, and how the fields hold it
+        self.ready = False
+        self._busy = False
+        self._warned = False
 
     def compose(self) -> ComposeResult:
-        """The fields."""
-        with Vertical(classes="dialog -wide"):
+        """Name and tags in a line each, the note below."""
+        with Vertical(classes="dialog -wide", id="note"):
             yield Static("Name, tags and note", classes="dialog--title", markup=False)
+            for name, label, hint in (("name", "name", ""), ("tags", "tags", "words with spaces between")):
+                with Horizontal(classes="note--row"):
+                    yield Label(label)
+                    field = Input(
+                        id=f"note-{name}", placeholder=hint, compact=True, classes="dialog--input", disabled=True
+                    )
+                    field.cursor_blink = False
+                    yield field
+            area = TextArea(id="note-text", compact=True, highlight_cursor_line=False, disabled=True)
+            area.cursor_blink = False
+            yield area
+            yield Static("", classes="dialog--error", id="note-message", markup=False)
+            yield Static("^s saves   tab next field   esc goes back", classes="dialog--foot", markup=False)
+
+    def on_mount(self) -> None:
+        """Read in a thread: a network's disk may be slow."""
+        self.run_worker(self._load, name="note", thread=True, exit_on_error=False)
+
+    def on_resize(self, event: Resize) -> None:
+        """A shorter note on a low screen."""
+        self.set_class(event.size.height < LOW, "-low")
+
+    def _load(self) -> None:
+        record = self._run.read_run() or {}
+        name = clean(record.get("name") or self.path.name, notes.MAX_NAME)
+        self.post_message(self.Loaded(notes.load(self._run), name, notes.refusal(self._run)))
+
+    def on_note_screen_loaded(self, message: Loaded) -> None:
+        """Fill in, and let people write if they may."""
+        self.query_one("#note-name", Input).placeholder = message.name
+        self._fill(message.notes)
+        self.ready = True
+        if message.refusal:
+            self._say(message.refusal)
+            self.query_one(".dialog--foot", Static).update("esc goes back")
+            return
+        self._read = message.notes
+        for field in self.query("Input, TextArea"):
+            field.disabled = False
+        self.query_one("#note-text").focus()
+
+    # -- fields -----------------------------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> Notes:
+        """What the fields say; what nobody touched is as it was, however it was written."""
+        now, words = self._fields(), self._words
+        touched = {name: getattr(now, name) for name in ("name", "notes", "tags")
+                   if getattr(now, name) != getattr(self._filled, name)}  # fmt: skip
+        return replace(words, **touched)
+
+    def _fields(self) -> Notes:
+        name = clean(self.query_one("#note-name", Input).value.strip(), None)
+        tags = notes.split_tags(clean(self.query_one("#note-tags", Input).value, None))
+        return Notes(name, self.query_one("#note-text", TextArea).text, tags)
+
+    def _fill(self, words: Notes) -> None:
+        self.query_one("#note-name", Input).value = words.name
+        self.query_one("#note-tags", Input).value = " ".join(words.tags)
+        area = self.query_one("#note-text", TextArea)
+        area.text = words.notes
+        area.move_cursor(area.document.end)
+        self._words, self._filled = words, self._fields()
+
+    def on_input_submitted(self) -> None:
+        """Enter goes on to the next field."""
+        self.focus_next()
+
+    def on_input_changed(self) -> None:
+        """Something was typed."""
+        self._typed()
+
+    def on_text_area_changed(self) -> None:
+        """Something was typed."""
+        self._typed()
+
+    def _typed(self) -> None:
+        if self._warned:
+            self._warned = False
+            self._say("")
+
+    def _say(self, text: str) -> None:
+        self.query_one("#note-message", Static).update(clean(text, 500))
+
+    # -- leaving ----------------------------------------------------------------------------------------------------
+
+    def action_save(self) -> None:
+        """Save in a thread, then go back; what could not be saved stays on the screen."""
+        read = self._read
+        if read is None or self._busy:
+            return
+        wanted = self.wanted
+        if wanted == read:
+            self.dismiss("")
+            return
+        self._busy = True
+
+        def work() -> None:
+            try:
+                notes.save(self._run, read, wanted)
+            except notes.ChangedMeanwhileError as error:
+                self.post_message(self.Saved(error.problems[0].message, error.both, error.theirs))
+            except TunedeckError as error:
+                self.post_message(self.Saved(error.problems[0].message or "was not saved"))
+            else:
+                self.post_message(self.Saved())
+
+        self.run_worker(work, name="note-save", thread=True, exit_on_error=False)
+
+    def on_note_screen_saved(self, message: Saved) -> None:
+        """Go back, or say what is wrong."""
+        self._busy = False
+        if message.both is not None and message.theirs is not None:
+            self._read = message.theirs
+            self._fill(message.both)
+            self._say(f"{message.problem}. ^s saves them")
+        elif message.problem:
+            self._say(f"Not saved: {message.problem}")
+        else:
+            self.dismiss("name, tags and note are saved")
 
     def action_cancel(self) -> None:
-        """Back without saving."""
-        self.dismiss("")
+        """Back; words that were not saved are dropped at the second time only."""
+        if self._read is not None and self._fields() != self._filled and not self._warned:
+            self._warned = True
+            self._say("Not saved yet: ^s saves, esc once more drops what you wrote")
+        elif not self._busy:
+            self.dismiss("")

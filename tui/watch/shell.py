@@ -42,9 +42,7 @@ def shell() -> str:
 
 def _run(path: Path) -> str:
     program = shell()
-    print(
-        f"tunedeck: a shell in {clean_path(path)}\ntunedeck: type exit, or press Ctrl-D, to come back\n", flush=True
-    )
+    print(f"tunedeck: a shell in {clean_path(path)}\ntunedeck: type exit, or press Ctrl-D, to come back\n", flush=True)
     try:
         with _signals_for_the_shell():
             subprocess.run([program], cwd=path, check=False)

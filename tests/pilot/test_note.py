@@ -1,0 +1,97 @@
+"""The dialog for a run's name, tags and note."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import TextArea
+
+from engine import notes
+from engine.history import summarise
+from engine.rundir import RunDir, write_json
+from tests.support import make_run, until
+from tui.app import TunedeckApp
+from tui.screens.note import NoteScreen
+
+
+def shown(app: TunedeckApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def open_note(app: TunedeckApp, pilot: Any, path: Path, said: list[str | None]) -> NoteScreen:
+    screen = NoteScreen(path)
+    app.push_screen(screen, said.append)
+    await until(pilot, lambda: app.screen is screen and screen.ready)
+    await pilot.pause()
+    return screen
+
+
+async def test_words_are_written_and_the_list_knows_the_new_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "first", steps=3)
+    said: list[str | None] = []
+    app = TunedeckApp([tmp_path], theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "first" in shown(app))
+        screen = await open_note(app, pilot, run.path, said)
+        await pilot.press(*"fine", "enter", *"yes", "shift+tab", "shift+tab", *"eggs", "tab", *"a", "space", *"b")
+        assert screen.query_one("#note-text", TextArea).text == "fine\nyes"
+        assert "^s saves" in shown(app) and "eggs" in shown(app) and "fine" in shown(app)
+        await pilot.press("escape")
+        assert app.screen is screen and "Not saved yet" in shown(app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: said == ["name, tags and note are saved"])
+        await until(pilot, lambda: "eggs" in shown(app), 15)
+    assert notes.load(run) == notes.Notes("eggs", "fine\nyes", ("a", "b"))
+    summary = summarise(run.path)
+    assert summary is not None and summary.name == "eggs"
+
+
+async def test_leaving_without_a_change_asks_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3)
+    said: list[str | None] = []
+    write_json(run.notes_json, {"tags": ["two words"], "notes": "old "})
+    before = run.notes_json.read_bytes()
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(160, 50)) as pilot:
+        await open_note(app, pilot, run.path, said)
+        await pilot.press("escape")
+        await until(pilot, lambda: said == [""])
+        await open_note(app, pilot, run.path, said)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: said == ["", ""])
+        screen = await open_note(app, pilot, run.path, said)
+        await pilot.press("x", "escape", "escape")  # dropped on purpose
+        await until(pilot, lambda: app.screen is not screen)
+    assert run.notes_json.read_bytes() == before
+
+
+async def test_a_foreign_directory_is_refused_before_one_writes(tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_note(app, pilot, tmp_path / "foreign", [])
+        assert "no record of tunedeck" in shown(app) and screen.query_one("#note-text", TextArea).disabled
+        await pilot.press("x", "ctrl+s")
+        assert app.screen is screen
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is not screen)
+    assert list((tmp_path / "foreign").iterdir()) == []
+
+
+async def test_somebody_else_was_faster(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3)
+    said: list[str | None] = []
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_note(app, pilot, run.path, said)
+        await pilot.press(*"ours")
+        write_json(RunDir(run.path).notes_json, {"notes": "theirs", "name": "named"})
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Somebody else changed this meanwhile" in shown(app))
+        text = screen.query_one("#note-text", TextArea).text
+        assert "ours" in text and "theirs" in text and not said
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: said == ["name, tags and note are saved"])
+    found = notes.load(run)
+    assert found.name == "named" and "ours" in found.notes and "theirs" in found.notes
