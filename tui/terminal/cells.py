@@ -174,33 +174,35 @@ class CellScreen:
 
     def _fill(self, limit: int, out: list[str]) -> bool:
         """Take changes until the limit; whether some are left."""
-        order = sorted(self._dirty, key=lambda y: (*(-part for part in self._stamps.get(y, (0, 0))), y))
         left = limit
-        for texts in (True, False):
-            for y in order:
-                if y not in self._dirty:
-                    continue
-                low, high = self._dirty[y]
-                want, shown = self._want[y], self._shown[y]
-                if texts and want[low:high] == shown[low:high]:
-                    continue
-                # A row with a character of unsure width is never left half done.
-                whole = any(map(_is_unsure, want[low:high]))
-                for start, end in self._spans(y, low, high):
-                    if texts and not whole and want[start:end] == shown[start:end]:
-                        continue
-                    if left <= 0 and not whole:
-                        return True
-                    out.append(self._draw(y, start, end, None if whole else left))
-                    left -= _size(out[-1])
-                if whole or not texts:
-                    if left <= 0 and not whole:
-                        return True
-                    self._dirty.pop(y)
-                    self._stamps.pop(y, None)
-                if left <= 0:
-                    return bool(self._dirty)
+        for stamp in sorted({self._stamps.get(y, (0, 0)) for y in self._dirty}, reverse=True):
+            rows = sorted(y for y in self._dirty if self._stamps.get(y, (0, 0)) == stamp)
+            for texts in (True, False):
+                for y in rows:
+                    if y in self._dirty:
+                        left = self._fill_row(y, left, texts, out)
+                    if left <= 0:
+                        return bool(self._dirty)
         return False
+
+    def _fill_row(self, y: int, left: int, texts: bool, out: list[str]) -> int:
+        """Take a row's changes, first only those of texts, while something is left of the limit; returns what is left."""
+        low, high = self._dirty[y]
+        want, shown = self._want[y], self._shown[y]
+        if texts and want[low:high] == shown[low:high]:
+            return left
+        # A row with a character of unsure width is never left half done.
+        whole = any(map(_is_unsure, want[low:high]))
+        for start, end in self._spans(y, low, high):
+            if whole or not texts or want[start:end] != shown[start:end]:
+                if left <= 0 and not whole:
+                    return left
+                out.append(self._draw(y, start, end, None if whole else left))
+                left -= _size(out[-1])
+        if whole or (not texts and left > 0):
+            del self._dirty[y]
+            self._stamps.pop(y, None)
+        return left
 
     def _spans(self, y: int, low: int, high: int) -> Iterator[tuple[int, int]]:
         want, look = self._want[y], self._want_look[y]
