@@ -17,7 +17,9 @@ from tui.watch.facts import Facts
 from tui.watch.feed import WatchUpdate
 from tui.watch.query import CurveQuery, Metric, Reading
 from tui.widgets.chart import Chart
+from tui.widgets.chart.axes import shown_end
 from tui.widgets.chart.model import ChartModel
+from tui.widgets.chart.raster import DOT_COLUMNS
 from tui.widgets.chart.ticks import KINDS
 from tui.widgets.lines import Line
 
@@ -28,6 +30,8 @@ SMOOTHING = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 FEWEST = 8
 # A key that comes again within this time is held down: its steps grow.
 HELD_SECONDS = 0.25
+# However fast a held key zooms, the charts are painted no more often than this.
+PAINT_SECONDS = 0.04
 PAN_SHARE = 4
 
 
@@ -72,7 +76,8 @@ class ChartDeck(Container):
         self._follows = False
         self._answer: Reading | None = None
         self._moves: tuple[float, int, int] = (0.0, 0, 0)
-        self._flushed = 0.0
+        self._flushed = self._painted = 0.0
+        self._awaits_paint = False
         self._reset = False
 
     def compose(self) -> ComposeResult:
@@ -176,7 +181,7 @@ class ChartDeck(Container):
         model = self._model()
         if model is None:
             return
-        first, end = model.x.origin, model.x.end
+        first, end = self._range(model)
         span = end - first
         least = max(4, math.ceil(FEWEST * self._apart(model)))
         wanted = max(min(span, least), span >> by) if by > 0 else span << -by
@@ -229,16 +234,31 @@ class ChartDeck(Container):
 
     def _apply_window(self) -> None:
         """Show the window with the points that are there, at once; the exact ones are on their way."""
+        if self.window is not None:
+            widths = [c.model.cells * DOT_COLUMNS for c in self.shown if c.display and c.model.width]
+            ends = [shown_end(width, self.window) for width in widths]
+            self.window = (self.window[0], max([self.window[1], *ends]))
+            self._follows = self._last_x is None or self.window[0] <= self._last_x < self.window[1]
         for chart in self.shown:
             chart.model.set_window(self.window)
-            chart.flush(legend=False)
-        if self.window is not None:
-            end = max([self.window[1], *(c.model.x.end for c in self.shown if c.display and c.model.has_points)])
-            self.window = (self.window[0], end)
-            self._follows = self._last_x is None or self.window[0] <= self._last_x < end
-            for chart in self.shown:
-                chart.model.set_window(self.window)
         self._want()
+        if not self._awaits_paint:
+            self._awaits_paint = True
+            wait = self._painted + PAINT_SECONDS - time.monotonic()
+            if wait > 0:
+                self.set_timer(wait, self._paint_window)
+            else:
+                self.call_later(self._paint_window)
+
+    def _paint_window(self) -> None:
+        self._awaits_paint = False
+        for chart in self.shown:
+            chart.flush(legend=False)
+        self._painted = time.monotonic()
+
+    def _range(self, model: ChartModel) -> tuple[int, int]:
+        """The first x that is shown, and the first that is not any more."""
+        return self.window if self.window is not None else (model.x.origin, model.x.end)
 
     def _follow(self) -> None:
         """A window that held the newest point moves on with it, by jumps."""
@@ -255,12 +275,12 @@ class ChartDeck(Container):
         model = self._model()
         if model is None:
             return
-        first, end = model.x.origin, model.x.end
+        first, end = self._range(model)
         last = max(first, end - 1 if self._last_x is None else self._last_x)
         if self.cursor is None:
             self.cursor = min(last, end - 1)
         else:
-            unit = max(1, math.ceil(model.x.points / model.x.dots), round(self._apart(model)))
+            unit = max(1, model.x.points // model.x.dots, round(self._apart(model)))
             moved = self.cursor + by * unit * self._growth(by, model.x.columns)
             self.cursor = max(0, min(moved, last))
             if self.window is not None and not first <= self.cursor < end:

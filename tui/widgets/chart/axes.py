@@ -56,13 +56,15 @@ class XScale:
         count = last - self.origin + 1
         if total is not None and not live:
             count = max(count, total - self.origin + 1)
-        if live:
-            count = max(count, self.live_span)
-            count = self._limit(math.ceil(count * GROWTH) if count > self.live_span else count, last, total)
+        if not live:
+            return self.show(self.origin + count)
+        count = max(count, self.live_span)
+        count = self._limit(math.ceil(count * GROWTH) if count > self.live_span else count, last, total)
         return self._set(max(2, count))
 
-    def show(self, end: int) -> None:
+    def show(self, end: int) -> bool:
         """Show from the origin up to ``end``, exactly where the buckets are exact, else at most an eighth more."""
+        before = (self.points, self.dots)
         count = max(2, end - self.origin)
         if count <= self.columns:
             self.points, self.dots = count - 1, self.columns - 1
@@ -70,6 +72,7 @@ class XScale:
             self.points, self.dots = count, self.columns
         else:
             self._set(count)
+        return before != (self.points, self.dots)
 
     def grow(self, last: int, total: int | None = None) -> bool:
         """Make room for ``last``, if it is beyond the axis, by a jump."""
@@ -95,6 +98,13 @@ class XScale:
         return before != (self.points, self.dots)
 
 
+def shown_end(columns: int, window: tuple[int, int]) -> int:
+    """The first x beyond what so many dot columns show of a window: its end, or a little more where points are many."""
+    scale = XScale(columns, window[0])
+    scale.show(window[1])
+    return scale.end
+
+
 def _four_bits(value: int) -> int:
     """Round up to a number of four significant bits: a multiple of the buckets' width, at most an eighth larger."""
     shift = max(0, value.bit_length() - 4)
@@ -115,9 +125,20 @@ class YScale:
     # Below so many columns with points nothing counts as an outlier.
     few: int = MIN_COLUMNS_FOR_OUTLIERS
 
-    def fit(self, lows: Sequence[float], highs: Sequence[float], rows: int, *, fresh: bool = False) -> bool:
-        """Grow to hold these columns (finite pairs), or start anew with ``fresh``; returns whether anything changed."""
-        needed = self._needed(lows, highs)
+    def fit(
+        self,
+        lows: Sequence[float],
+        highs: Sequence[float],
+        rows: int,
+        *,
+        fresh: bool = False,
+        also: Sequence[float] = (),
+    ) -> bool:
+        """Grow to hold these columns (finite pairs), or start anew with ``fresh``; returns whether anything changed.
+
+        What is ``also`` given (finite values) is never left out as an outlier.
+        """
+        needed = self._needed(lows, highs, also)
         if needed is None:
             return False
         low, high = needed
@@ -151,14 +172,18 @@ class YScale:
             return found if len(found) >= 2 else linear_ticks(10.0**self.low, 10.0**self.high, self.step)
         return linear_ticks(self.low, self.high, self.step)
 
-    def _needed(self, lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float] | None:
+    def _needed(
+        self, lows: Sequence[float], highs: Sequence[float], also: Sequence[float]
+    ) -> tuple[float, float] | None:
         if self.log:
             pairs = [(max(lo, hi * 1e-9), hi) for lo, hi in zip(lows, highs, strict=True) if hi > 0]
             lows = [math.log10(lo) for lo, _ in pairs if lo > 0]
             highs = [math.log10(hi) for _, hi in pairs]
+            also = [math.log10(value) for value in also if value > 0]
         if not lows or not highs:
             return None
         low, high = robust_range(lows, highs, self.few)
+        low, high = min(low, *also) if also else low, max(high, *also) if also else high
         if self.zero and not self.log:
             low, high = min(0.0, low), max(0.0, high)
         return low, high

@@ -23,6 +23,7 @@ __all__ = ["CLOUD", "DASHED", "GUTTER", "LINE", "POINTS", "TREND", "ChartModel",
 GUTTER = 8  # six characters of label, a space, the axis
 # Who zooms in wants to see what is there: a spike is an outlier among more columns than these only.
 FEW_WHEN_ZOOMED = 100
+BLANK = (" ", "text")
 MIN_WIDTH, MIN_HEIGHT = GUTTER + 4, 5
 
 
@@ -260,17 +261,20 @@ class ChartModel:
         self.y.few = MIN_COLUMNS_FOR_OUTLIERS if self.window is None else FEW_WHEN_ZOOMED
         lows: list[float] = []
         highs: list[float] = []
+        also: list[float] = []
         inside = self.y.known and not fresh
         for series in self.series.values():
-            if not series.in_range:
-                continue
             lo, hi = series.columns.lo, series.columns.hi
             for column in range(first, len(lo)):
                 if hi[column] >= lo[column] and inside:
                     inside = self.y.position(lo[column]) >= 0.0 and self.y.position(hi[column]) <= 1.0
-            lows.extend(value for value in lo if math.isfinite(value))
-            highs.extend(value for value in hi if math.isfinite(value))
-        return not inside and self.y.fit(lows, highs, self.rows, fresh=fresh)
+            finite = [low for low in lo if math.isfinite(low)], [high for high in hi if math.isfinite(high)]
+            if series.in_range:
+                lows += finite[0]
+                highs += finite[1]
+            elif finite[0]:  # a smoothed curve is seen whole
+                also += min(finite[0]), max(finite[1])
+        return not inside and self.y.fit(lows, highs, self.rows, fresh=fresh, also=also)
 
     def _lay_out(self) -> None:
         for series in self.series.values():
@@ -288,8 +292,13 @@ class ChartModel:
         changed: set[int] = set()
         for row in range(self.rows):
             cells = self._cells[row]
+            edge = row in (0, self.rows - 1)
+            dots = 0
+            for series in self.series.values():
+                dots |= int.from_bytes(series.layer.masks[row], "little")
+            used = dots.to_bytes(self.cells, "little")
             for cell in range(first_cell, self.cells):
-                new = self._compose(row, cell)
+                new = self._compose(row, cell) if edge or used[cell] else BLANK
                 if new != cells[cell]:
                     cells[cell] = new
                     changed.add(row)
@@ -314,20 +323,16 @@ class ChartModel:
         """Decide what holds for whole curves; returns whether anything changed."""
         changed = False
         for series in self.series.values():
-            dense = series.style == POINTS and self._crowded(series)
+            dense = series.style == POINTS and series.crowded
             spacing = series.buckets.spacing()
             if dense != series.dense or not 0.5 < series.spacing / spacing < 2.0:
                 series.dense, series.spacing, changed = dense, spacing, True
         return changed
 
-    def _crowded(self, series: Series) -> bool:
-        cells = {c // DOT_COLUMNS for c, hi in enumerate(series.columns.hi) if hi != -math.inf}
-        return len(cells) > 12 and len(cells) > (max(cells) - min(cells) + 1) / 2
-
     def _compose(self, row: int, cell: int) -> tuple[str, str]:
         """The one character of a cell: edge marks over points over lines over clouds."""
         glyphs = self.glyphs
-        best: tuple[str, str] = (" ", "text")
+        best = BLANK
         rank = 0
         for series in self.series.values():
             layer = series.layer
@@ -358,7 +363,7 @@ class ChartModel:
 
     def _header(self) -> list[Run]:
         entries = [
-            (series.label, self._key_glyph(series), series.colour, self._said(series))
+            (series.label, series.sign(self.glyphs), series.colour, self._said(series))
             for series in self.series.values()
             if series.buckets.count
         ]
@@ -378,13 +383,6 @@ class ChartModel:
     def _said(self, series: Series) -> float | None:
         """The value in the legend: under the cursor, else the newest."""
         return series.buckets.last_y if self.readings is None else self.readings.get(series.key)
-
-    def _key_glyph(self, series: Series) -> str:
-        if series.style == POINTS and not series.dense:
-            return self.glyphs.point
-        if series.style == DASHED:
-            return self.glyphs.dashed_key
-        return self.glyphs.cloud_key if series.style == CLOUD else self.glyphs.line_key
 
     def _empty_lines(self) -> list[list[Run]]:
         blank: list[Run] = [(" " * self.width, "text")]
