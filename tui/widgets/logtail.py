@@ -83,8 +83,12 @@ class LogTail(Lines):
     def _take(self, part: LogPart) -> None:
         self._pending = False
         if part.want == "before":
+            if part.high != self._low:
+                return
             self._window((*part.rows, *self._log), part.low, self._high, front=True)
         elif part.want == "after":
+            if not self._low <= part.low <= self._high:
+                return
             kept = [row for row in self._log if row.at < part.low]
             self._window((*kept, *part.rows), self._low, max(self._high, part.high))
         else:
@@ -95,16 +99,14 @@ class LogTail(Lines):
     def _join(self) -> None:
         """The end of the log follows on the rows that are kept, unless something is missing in between."""
         view = self._view
-        if self._goal >= 0 and self._top is not None:
+        if self._high < view.low or self._low == self._high:  # the latter: nothing is known yet
+            if self.following:
+                self._window(self._wanted(view.rows), view.low, view.high)
             return
-        if self._high >= view.low or not self._log:
-            if not self._log and not self.following:
-                return
-            low = min(self._low, view.low) if self._log or self._high >= view.low else view.low
-            kept = [row for row in self._log if row.at < view.low]
-            self._window((*kept, *self._wanted(view.rows)), low, max(view.high, 0))
-        elif self.following:
-            self._window(self._wanted(view.rows), view.low, view.high)
+        rows = [*(row for row in self._log if row.at < view.low), *self._wanted(view.rows)]
+        # Somebody who has scrolled far back must not lose what they look at.
+        if self.following or (len(rows) <= MOST_ROWS and sum(len(row.text) for row in rows) <= MOST_CHARACTERS):
+            self._window(tuple(rows), min(self._low, view.low), view.high)
 
     def _wanted(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         return tuple(row for row in rows if row.level) if self.only_warnings else rows
@@ -141,6 +143,10 @@ class LogTail(Lines):
     @property
     def _rows(self) -> int:
         return max(1, self.size.height - 1)
+
+    @property
+    def _joined(self) -> bool:
+        return self._high >= self._view.high
 
     def page(self, pages: float) -> None:
         """Scroll by pages: positive towards the beginning."""
@@ -180,15 +186,8 @@ class LogTail(Lines):
         self._wrap, self._side = on, 0
         self._draw()
 
-    @property
-    def _joined(self) -> bool:
-        return self._high >= self._view.high
-
-    def _width(self) -> int:
-        return max(1, self.size.width - MARGIN)
-
     def _lines_of(self, index: int) -> int:
-        return len(wrapped(self._log[index].text, self._width())) if self._wrap else 1
+        return len(wrapped(self._log[index].text, max(1, self.size.width - MARGIN))) if self._wrap else 1
 
     def _place(self) -> tuple[int, int]:
         """Index of the row at the top, and the line of it."""
@@ -336,7 +335,7 @@ class LogTail(Lines):
         self._fetch()
 
     def _body(self) -> list[Line]:
-        width, rows = self._width(), self._rows
+        width, rows = max(1, self.size.width - MARGIN), self._rows
         body: list[Line] = []
         index, part = self._place()
         while index < len(self._log) and len(body) < rows:
@@ -370,22 +369,16 @@ class LogTail(Lines):
         left: Line = [(self._dash * 2, "rule"), (f" {self.title} ", "muted")]
         if self._view.trouble and self._log:
             left.append((f"{glyphs().dot} {shorten(self._view.trouble, 70)} ", "warning"))
-        if self.only_warnings:
-            left.append((f"{glyphs().dot} only warnings and errors ", "accent"))
-        if self.searching:
-            left.append((f"{glyphs().dot} {self._matches()} ", "accent"))
-        if self._side and not self._wrap:
-            left.append((f"{glyphs().dot} from column {self._side + 1} ", "accent"))
-        return left
+        words = ("only warnings and errors" if self.only_warnings else "", self._matches() if self.searching else "",
+                 f"from column {self._side + 1}" if self._side and not self._wrap else "")  # fmt: skip
+        return left + [(f"{glyphs().dot} {text} ", "accent") for text in words if text]
 
     def _matches(self) -> str:
         found, ats = self._found, self._ats()
         more = "" if found and found.done and not found.capped else "+"
         text = f'"{shorten(cells(clean(self._ask.search, 100)), 30)}"'
-        going = ""
-        if not (found and found.done):
-            size = self._view.size
-            going = f", searching {100 * (size - found.low) // size if found and size else 0}%"
+        share = 100 - 100 * found.low // max(1, self._view.size) if found else 0
+        going = "" if found and found.done else f", searching {share}%"
         if not ats:
             return f"{text} no match{going}"
         index = bisect_left(ats, self._here)
