@@ -43,7 +43,7 @@ async def fill(app: TunedeckApp, pilot: Any, name: str, value: str) -> None:
     await until(pilot, lambda: form.model.text(name) == value)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+@pytest.mark.parametrize("size", [(80, 24)])
 async def test_from_the_empty_form_to_the_finished_run(
     size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
