@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rich.cells import cell_len
 
+from engine.config.coerce import text_list
 from engine.events import encode
 from engine.rundir import RunDir
 from tests.support import make_run, until
 from tui.app import TunedeckApp
 from tui.screens.samples import SamplesScreen
 from tui.watch import answertext
+from tui.watch.answers import Answers
 
 PROMPTS = ["How long do hard-boiled eggs take?", "파스타 삶는 물은 얼마나 짜야 하나요?"]
 LONG = "짧은 답: 물 1리터에 소금 10그램쯤이 좋습니다.\n이유: " + "간은면이끓는동안에만배어듭니다" * 9
@@ -99,9 +102,19 @@ async def test_a_run_without_answers_says_how_to_get_some(tmp_path: Path) -> Non
     async with app.run_test(size=(80, 24)) as pilot:
         await open_screen(app, pilot, make_run(tmp_path / "none", steps=3))
         assert "--sample_prompts" in shown(app) and "sample_prompts: prompts.txt" in shown(app)
-        await pilot.press("down", "tab", "c", "pagedown", "escape", "escape")
+        assert "older step" not in shown(app)  # nothing to choose
+        await pilot.press("down", "tab", "c", "pagedown", "escape")
         await open_screen(app, pilot, asked)
         assert "ended before the model was asked" in shown(app)
+
+
+def test_the_examples_are_what_one_can_type() -> None:
+    lines = "\n".join("".join(text for text, _ in line) for line in answertext.nothing_yet(Answers(), 100)).splitlines()
+    two = ["Who are you?", "What is LoRA?"]
+    written = next(line for line in lines if '["' in line)
+    assert yaml.safe_load(written) == {"sample_prompts": two}
+    typed = next(line for line in lines if " | " in line).split("sample_prompts: ")[1]
+    assert text_list(typed) == two
 
 
 def test_wide_text_is_wrapped_within_its_cells() -> None:

@@ -108,11 +108,11 @@ class SamplesScreen(Screen[None]):
             return
         answers = self.answers
         if answers is None or not answers.rounds:
-            self.set_class(True, "-empty")
+            self._set_empty(True)
             steps.show([])
             text.show(answertext.nothing_yet(answers, width))
             return
-        self.set_class(False, "-empty")
+        self._set_empty(False)
         old = self._page.places.get(self._key, 0)
         lay_out = answertext.all_steps if self.comparing else answertext.one_step
         place, prompt = self.chosen, self.chosen_prompt
@@ -126,6 +126,11 @@ class SamplesScreen(Screen[None]):
         self.query_one(TopBar).set_right(
             f"{_count(len(answers.prompts), 'prompt')}, {_count(len(answers.rounds), 'step')}{kept}"
         )
+
+    def _set_empty(self, empty: bool) -> None:
+        if self.has_class("-empty") != empty:
+            self.set_class(empty, "-empty")
+            self.refresh_bindings()
 
     @property
     def _key(self) -> int:
@@ -154,6 +159,10 @@ class SamplesScreen(Screen[None]):
         steps.show(answertext.step_list(answers, self.chosen, self.chosen_prompt, steps.size.height))
 
     # -- actions ----------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where there are no answers there is nothing to choose."""
+        return action == "back" or action.startswith("app.") or not self.has_class("-empty")
 
     def action_back(self) -> None:
         """Out of the comparison, then back to the run."""

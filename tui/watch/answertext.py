@@ -118,7 +118,7 @@ def nothing_yet(answers: Answers | None, width: int) -> list[Line]:
     examples = (
         ("In the form", "Evaluation, sample_prompts: Who are you? | What is LoRA?"),
         ("As a flag", 'tunedeck train ... --sample_prompts "Who are you?"'),
-        ("In YAML", "sample_prompts: [Who are you?, What is LoRA?]"),
+        ("In YAML", 'sample_prompts: ["Who are you?", "What is LoRA?"]'),
         ("From a file", "sample_prompts: prompts.txt   (a prompt a line; or .jsonl)"),
     )
     for where, text in examples:
