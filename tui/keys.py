@@ -190,6 +190,12 @@ FILTER = (
     Key("filter.clear", "escape", "clear", "all runs", "Show all runs again", display="esc", palette=False),
 )
 
+SEARCH = (
+    Key("search.keep", "enter", "submit", "keep the search", "Back to the log; n and N step through the matches",
+        display="⏎", palette=False),
+    Key("search.end", "escape", "clear", "end the search", "No search any more", display="esc", palette=False),
+)  # fmt: skip
+
 ASK = (Key("ask.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),)
 
 CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close", display="esc", palette=False),)
@@ -219,7 +225,7 @@ NOTE = (
 )  # fmt: skip
 
 TABLES: dict[str, tuple[Key, ...]] = {
-    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "ask": ASK,
+    "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "search": SEARCH, "ask": ASK,
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
     "resume": RESUME, "samples": SAMPLES, "note": NOTE,
 }  # fmt: skip

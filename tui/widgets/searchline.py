@@ -14,7 +14,7 @@ from tui.keys import bindings
 class SearchLine(Input):
     """One line to type a search in; what is typed is searched at once."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings("filter")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("search")
 
     class Ended(Message):
         """Escape: no search any more."""
