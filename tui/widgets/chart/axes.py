@@ -94,7 +94,7 @@ class XScale:
         if count <= self.columns:
             self.points, self.dots = 1, self._most_dots(count)
         else:
-            self.points, self.dots = _four_bits(-(-count // self.columns)), 1
+            self.points, self.dots = _whole_buckets(-(-count // self.columns), self.columns), 1
         return before != (self.points, self.dots)
 
 
@@ -105,9 +105,10 @@ def shown_end(columns: int, window: tuple[int, int]) -> int:
     return scale.end
 
 
-def _four_bits(value: int) -> int:
-    """Round up to a number of four significant bits: a multiple of the buckets' width, at most an eighth larger."""
-    shift = max(0, value.bit_length() - 4)
+def _whole_buckets(value: int, columns: int) -> int:
+    """Round up to a multiple of the buckets' width (a power of two): of the axis at most an eighth is then unused."""
+    bits = max(4, (CAPACITY // columns).bit_length() - 1)
+    shift = max(0, value.bit_length() - bits)
     return -(-value >> shift) << shift
 
 

@@ -35,7 +35,11 @@ def header_line(
     before: list[Run] = [(mark + " ", "selected" if selected else "muted")] if mark else []
     width -= len(mark) + 1 if mark else 0
     room = width - cell_len(left) - 2
-    parts = _legend(entries, room, formatter, values=True) or _legend(entries, room, formatter, values=False)
+    parts = _legend(entries, room, formatter, values=True)
+    if not parts:
+        parts = _legend(entries, room, formatter, values=False)
+        if len(parts) < len(entries) == 3:  # that the cloud behind is the raw values goes without saying
+            parts = _legend(entries[1:], room, formatter, values=False)
     right: list[Run] = []
     for index, part in enumerate(parts):
         right.extend([("  ", "text"), *part] if index else part)
