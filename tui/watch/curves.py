@@ -37,6 +37,7 @@ class Curves:
         self.best: tuple[float, int] | None = None
         self.best_eval: float | None = None
         self._seen = self._seen_evals = 0
+        self._tables = (view.steps, view.evals)
         self._rewrites = (view.steps.rewrites, view.evals.rewrites)
         self._smooth: dict[str, Smoothed] = {}
         self._places: dict[str, Places] = {STEP: Places(view)}
@@ -45,7 +46,9 @@ class Curves:
 
     def superseded(self, view: RunView) -> bool:
         """Whether points that were given are history that did not happen: begin anew with another object."""
-        return view is not self.view or (view.steps.rewrites, view.evals.rewrites) != self._rewrites
+        if view is not self.view or view.steps is not self._tables[0] or view.evals is not self._tables[1]:
+            return True
+        return (view.steps.rewrites, view.evals.rewrites) != self._rewrites
 
     def aim(self, query: CurveQuery) -> None:
         """Give the points of this query from now on, beginning with all that there are."""

@@ -126,6 +126,11 @@ class ChartDeck(Container):
         for chart in self.shown:
             chart.flush()
 
+    def on_resize(self) -> None:
+        """Another width may show a little more of a window."""
+        if self.window is not None:
+            self.call_after_refresh(self._apply_window)
+
     # -- which charts -----------------------------------------------------------------------------------------------
 
     def choose(self, index: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from engine.snapshot import MetricTable
@@ -53,10 +53,13 @@ def _nearest(steps: Sequence[int], step: int) -> int:
 
 def _value(table: MetricTable, name: str, row: int) -> tuple[float, int] | None:
     """The value nearest to a row, and its step; a NaN that was recorded is a value."""
-    recorded = table.nonfinite.get(name, ())
+    known = table.nonfinite.get(name, [])
     for reach in REACHES:
         first, end = max(0, row - reach), min(len(table), row + reach + 1)
         steps, values = table.steps[first:end], table.column(name)[first:end]
+        if not len(steps):
+            return None
+        recorded = set(known[bisect_left(known, steps[0]) : bisect_right(known, steps[-1])])
         places = [i for i, value in enumerate(values) if value == value or steps[i] in recorded]
         if places:
             best = min(places, key=lambda i: abs(first + i - row))
