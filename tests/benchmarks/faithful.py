@@ -232,9 +232,9 @@ def run(folder: Path, count: int, seed: int, every: int = 1) -> Result:
                 result.checks += 1
                 found = session.difference()
                 if found:
-                    result.wrong = (
-                        f"seed {seed}, interaction {number}: {found}\nafter: {', '.join(session.history[-12:])}"
-                    )
+                    for log in folder.glob("state/**/app.log"):
+                        found += f"\n{log.read_text()[-3000:]}"
+                    result.wrong = f"seed {seed}, interaction {number}: {found}\nafter: {', '.join(session.history[-int(os.environ.get('FAITHFUL_HISTORY', '12')) :])}"
                     break
             if number % 60 == 0:  # home again: not all time is spent where it is deep
                 for _ in range(4):

@@ -1,21 +1,15 @@
-"""What the live screen sends to the terminal: bytes, processor time and memory, through a pseudo-terminal.
+"""What the live screen sends to the terminal: bytes, processor time and memory, into a terminal emulator.
 
 Run: python -m tests.benchmarks.watch_bytes [SECONDS]
 """
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
-import pty
 import random
-import select
-import signal
-import struct
 import sys
 import tempfile
-import termios
 import threading
 import time
 from dataclasses import dataclass
@@ -23,6 +17,7 @@ from pathlib import Path
 
 from engine.events import EventWriter
 from engine.rundir import RunDir
+from tests.benchmarks.emulated import Emulated
 from tests.support import make_run
 
 SIZE = (160, 50)
@@ -49,12 +44,16 @@ class Writer(threading.Thread):
         self.step, self.total = first, total
         self.events = EventWriter(run.events)
         self.done = threading.Event()
+        self.path, self.log = run.train_log, False
         self.random = random.Random(1)
 
     def run(self) -> None:
         while not self.done.wait(1 / STEPS_PER_SECOND):
             self.step += 1
             self.events.write("step", **fields(self.step, self.total, self.random))
+            if self.log and self.step % 10 == 0:
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.write(f"step {self.step}: a line of the log, as trainers write them\n")
             if self.step % 100 == 0:
                 self.events.write("eval", step=self.step, eval_loss=1.0 + 1.5 * math.exp(-self.step / 400))
 
@@ -71,37 +70,27 @@ def fields(step: int, total: int, rng: random.Random) -> dict[str, object]:
     }  # fmt: skip
 
 
-def measure(path: Path, seconds: float) -> Reading:
-    """Watch the run in a pseudo-terminal and count what arrives."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", TUNEDECK_THEME="dark")
-        os.execv(sys.executable, [sys.executable, "-m", "tui", "watch", str(path)])
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
-    os.kill(pid, signal.SIGWINCH)
+def measure(path: Path, seconds: float, plain: bool = False) -> Reading:
+    """Watch the run in a terminal emulator and count what arrives."""
+    terminal = Emulated("watch", str(path), size=SIZE, env={"TUNEDECK_PLAIN": "1"} if plain else {})
     try:
-        start = sum(drain(master, SETTLE_SECONDS))
-        before = processor(pid)
-        counts = drain(master, seconds)
-        used = processor(pid) - before
-        return Reading(start, sum(counts) / seconds, max(counts, default=0), used / seconds, resident(pid))
+        count(terminal, SETTLE_SECONDS)
+        start, before = terminal.total, processor(terminal.pid)
+        counts = count(terminal, seconds)
+        used = processor(terminal.pid) - before
+        return Reading(start, sum(counts) / seconds, max(counts, default=0), used / seconds, terminal.memory())
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(master)
+        terminal.close()
 
 
-def drain(master: int, seconds: float) -> list[int]:
+def count(terminal: Emulated, seconds: float) -> list[int]:
     """Bytes of each second."""
     counts = [0] * math.ceil(seconds)
-    began = time.monotonic()
+    began, seen = time.monotonic(), terminal.total
     while (now := time.monotonic() - began) < seconds:
-        if select.select([master], [], [], min(0.2, seconds - now))[0]:
-            try:
-                data = os.read(master, 1 << 16)
-            except OSError:
-                break
-            counts[min(len(counts) - 1, int(time.monotonic() - began))] += len(data)
+        terminal.turn(min(0.2, seconds - now))
+        counts[min(len(counts) - 1, int(time.monotonic() - began))] += terminal.total - seen
+        seen = terminal.total
     return counts
 
 
@@ -111,14 +100,11 @@ def processor(pid: int) -> float:
     return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident(pid: int) -> float:
-    """Resident memory in MB."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def live(folder: Path, history: int, total: int, seconds: float) -> Reading:
-    """A run that makes ten steps a second."""
-    run = make_run(folder / f"live-{history}", steps=1, total=total, state="running", created=time.time())
+def live(
+    folder: Path, history: int, seconds: float, total: int = 10_000, *, plain: bool = False, log: bool = False
+) -> Reading:
+    """A run that makes ten steps a second; its log is quiet, or gets a line a second."""
+    run = make_run(folder / f"live-{history}-{plain}-{log}", steps=1, total=total, state="running", created=time.time())
     run.events.unlink()
     rng = random.Random(0)
     writer = EventWriter(run.events)
@@ -126,35 +112,46 @@ def live(folder: Path, history: int, total: int, seconds: float) -> Reading:
         writer.write("step", **fields(step, total, rng))
     writer.close()
     thread = Writer(run, history, total)
+    thread.log = log
     thread.start()
     try:
-        return measure(run.path, seconds)
+        return measure(run.path, seconds, plain)
     finally:
         thread.done.set()
         thread.join()
 
 
-def finished(folder: Path, steps: int, seconds: float) -> Reading:
+def finished(folder: Path, steps: int, seconds: float, *, plain: bool = False) -> Reading:
     """A run that has ended."""
-    return measure(make_run(folder / f"done-{steps}", steps=steps).path, seconds)
+    return measure(make_run(folder / f"done-{steps}-{plain}", steps=steps).path, seconds, plain)
 
 
 def main() -> None:
-    """Print the table."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
+    """Print the table, each row as soon as it is there."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 120.0
+    short = min(30.0, seconds)
+    print(
+        f"{SIZE[0]}×{SIZE[1]}, {STEPS_PER_SECOND:g} steps/s, {seconds:g} s (Textual's own driver and finished runs: {short:g} s)"
+    )
+    print("targets: start 25 KB, 500 B/s with a quiet log, 0 B/s when finished, CPU 4%")
+    print(f"{'':42} {'start KB':>9} {'bytes/s':>9} {'worst s':>9} {'CPU %':>7} {'MB':>6}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kind in ("STATE", "CACHE", "CONFIG"):
             os.environ[f"XDG_{kind}_HOME"] = str(folder / kind.lower())
-        rows = [
-            ("live, 2,000 steps before", live(folder, 2000, 10_000, seconds)),
-            ("live, from an empty run", live(folder, 0, 10_000, seconds)),
-            ("finished, 1,000 steps", finished(folder, 1000, min(10.0, seconds))),
-        ]
-    print(f"{SIZE[0]}×{SIZE[1]}, {STEPS_PER_SECOND:g} steps/s, {seconds:g} s")
-    print(f"{'':26} {'start KB':>9} {'bytes/s':>9} {'worst s':>9} {'CPU %':>7} {'MB':>6}")
-    for label, r in rows:
-        print(f"{label:26} {r.start / 1e3:9.1f} {r.rate:9.0f} {r.worst:9d} {100 * r.cpu:7.1f} {r.megabytes:6.0f}")
+        for label, work in (
+            ("live, 2,000 steps before", lambda: live(folder, 2000, seconds)),
+            ("live, from an empty run", lambda: live(folder, 0, seconds)),
+            ("live, a line a second in the log", lambda: live(folder, 2000, short, log=True)),
+            ("finished, 1,000 steps", lambda: finished(folder, 1000, short)),
+            ("Textual's driver: live, 2,000 steps before", lambda: live(folder, 2000, short, plain=True)),
+            ("Textual's driver: finished, 1,000 steps", lambda: finished(folder, 1000, short, plain=True)),
+        ):
+            r = work()
+            print(
+                f"{label:42} {r.start / 1e3:9.1f} {r.rate:9.0f} {r.worst:9d} {100 * r.cpu:7.1f} {r.megabytes:6.0f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ class DiffDriver(LinuxDriver):
         self._cells = CellScreen()
         self._lock = threading.RLock()
         self._line: Line | None = None
+        self._started = False
         self._key_at = -ANSWER_SECONDS
 
     def repaint(self) -> None:
@@ -54,8 +55,11 @@ class DiffDriver(LinuxDriver):
         """Begin with a terminal of which nothing is known, and look again whenever its size changes."""
         with self._lock:
             self._cells.forget()
-        self._line = Line(self._file.fileno(), self._file.encoding or "utf-8", self._take)  # type: ignore[union-attr]
+        self._line = Line(self._file.fileno(), self._file.encoding or "utf-8", self._take, self._lock)  # type: ignore[union-attr]
+        self._started = False
         super().start_application_mode()
+        self._started = True
+        self._line.poke()
         resized = signal.getsignal(signal.SIGWINCH)
 
         def on_resize(number: int, frame: Any) -> None:
@@ -67,7 +71,9 @@ class DiffDriver(LinuxDriver):
 
     def process_message(self, message: Any) -> None:
         """Terminals may also tell of their size in the input; answers of the line's questions are nobody else's."""
-        if isinstance(message, events.CursorPosition) and self._line is not None and self._line.answered():
+        if isinstance(message, events.CursorPosition):
+            if self._line is not None:
+                self._line.answered()
             return
         if isinstance(message, events.Key | events.Paste):
             self._key_at = time.monotonic()
@@ -103,6 +109,8 @@ class DiffDriver(LinuxDriver):
 
     def _take(self, room: int) -> tuple[str, bool]:
         """The line has room for so many bytes: what to send, and whether there is more (in the line's thread)."""
+        if not self._started:
+            return "", False  # the terminal is not in its modes yet
         with self._lock:
             changes = self._cells.changes(room)
             more = self._cells.pending

@@ -20,13 +20,16 @@ TICK_SECONDS = 0.25
 class Line:
     """Sends what ``take`` gives, as fast as the terminal answers; sequences given to :meth:`put` go first.
 
-    ``take(room)`` returns about that many characters of what is to be sent, and whether there is more.
+    ``take(room)`` returns about that many bytes of what is to be sent, and whether there is more; it is called with
+    ``lock`` held, so that what is put meanwhile comes after it.
     """
 
-    def __init__(self, fd: int, encoding: str, take: Callable[[int], tuple[str, bool]]) -> None:
+    def __init__(
+        self, fd: int, encoding: str, take: Callable[[int], tuple[str, bool]], lock: threading.RLock | None = None
+    ) -> None:
         self.pace = Pace()
         self._fd, self._encoding, self._take = fd, encoding, take
-        self._wake = threading.Condition(threading.RLock())
+        self._wake = threading.Condition(lock or threading.RLock())
         self._first: deque[str] = deque()
         self._kept = 0
         self._more = False
@@ -50,11 +53,11 @@ class Line:
             self._more = True
             self._wake.notify()
 
-    def answered(self) -> bool:
-        """The terminal answered; ``False`` if it was not asked."""
+    def answered(self) -> None:
+        """The terminal answered."""
         with self._wake:
+            self.pace.answered(time.monotonic())
             self._wake.notify()
-            return self.pace.answered(time.monotonic())
 
     def quiet(self) -> None:
         """Take and ask nothing more, and wait a little for answers that are due: nobody else would know them."""
@@ -105,19 +108,14 @@ class Line:
             text = "".join(self._first)
             self._first.clear()
             self._kept = 0
-            taking = self._more and not self._quiet and room > 0
-            self._more = self._more and not taking
-        if taking:
-            changes, more = self._take(room)
-            text += changes
-            with self._wake:
-                self._more = self._more or more
-                if more:
+            if self._more and not self._quiet and room > 0:
+                changes, self._more = self._take(room)
+                text += changes
+                if self._more:
                     self.pace.cut()
-        data = text.encode(self._encoding, "replace")
-        with self._wake:
+            data = text.encode(self._encoding, "replace")
             now = time.monotonic()
             self.pace.sent(len(data))
             if not self._quiet and (data or self.pace.overdue(now)) and self.pace.asks(now):
                 data += ASK.encode()
-        return data
+            return data

@@ -16,7 +16,8 @@ WAIT_SECONDS = 0.03
 SMALLEST, FIRST, LARGEST = 40, 1024, 1 << 16
 GROWTH = 4
 # Nothing was ever answered: nobody will. Something was: the terminal is stalled, and is asked again.
-MUTE_SECONDS, AGAIN_SECONDS, AGAIN_TIMES = 0.6, 4.0, 3
+# Foreign output may also have torn a question.
+MUTE_SECONDS, AGAIN_SECONDS, AGAIN_TIMES = 0.6, 1.0, 4
 SAMPLES, APART = 16, 32  # answers that are remembered; bytes by which two must differ to tell the speed
 
 
@@ -63,13 +64,12 @@ class Pace:
     def asks(self, now: float) -> bool:
         """Whether to ask behind what was just sent; counts the question."""
         if self._asks:
-            late = now - self._asks[-1][0] > AGAIN_SECONDS
-            if not late or self.deaf:
+            if not self.overdue(now):
                 return False
             self._again += 1
             if self._again >= AGAIN_TIMES:
                 self.deaf = True
-        elif self._sent - self._asked_at < min(1024, self.window // 4) and not self._full and self._heard:
+        elif self._heard and not self._full and self._sent - self._asked_at < min(1024, self.window // 4):
             return False
         self._sent += len(ASK)
         self._asked_at = self._sent
@@ -77,16 +77,25 @@ class Pace:
         return True
 
     def overdue(self, now: float) -> bool:
-        """Whether a stalled terminal should be asked again."""
-        return bool(self._asks) and self._heard and not self.deaf and now - self._asks[-1][0] > AGAIN_SECONDS
-
-    def answered(self, now: float) -> bool:
-        """An answer came; ``False`` if nobody had asked."""
-        if not self._asks:
+        """Whether to ask without sending anything: the window is full of what nobody asked about, or no answer came."""
+        if self.deaf:
             return False
-        when, sent, count = self._asks.popleft()
-        self._heard, self.deaf, self._again = True, False, 0
-        self._arrived = max(self._arrived, sent)
+        if not self._asks:
+            return self._sent > self._asked_at and self._sent - self._arrived >= self.window
+        patience = (AGAIN_SECONDS + 4 * (self.delay + self.slope * self.window)) * 2**self._again
+        return self._heard and now - self._asks[-1][0] > patience
+
+    def answered(self, now: float) -> None:
+        """An answer came."""
+        if not self._asks:
+            return
+        # Of several questions some may be lost; which one this answers cannot be told.
+        when, _, count = self._asks[0]
+        self._arrived = self._asks[-1][1]
+        again, self._heard, self.deaf, self._again = len(self._asks) > 1, True, False, 0
+        self._asks.clear()
+        if again:
+            return
         took = max(1e-6, now - when)
         self._samples.append((count, took))
         self._learn()
@@ -98,7 +107,6 @@ class Pace:
             window = max(window, count * (GROWTH if count * self.slope < WAIT_SECONDS / GROWTH else 1.25))
         self.window = int(min(LARGEST, max(SMALLEST, window)))
         self._full = False
-        return True
 
     def _learn(self) -> None:
         """Delay and slope of a line through the samples that a few odd ones do not bend."""
