@@ -17,8 +17,8 @@ from engine.events import EventWriter
 from engine.rundir import RunDir, write_json
 from tests.support import append_step, make_run, until
 from tui.app import TunedeckApp
-from tui.screens.confirm import ConfirmScreen
 from tui.keys import TABLES
+from tui.screens.confirm import ConfirmScreen
 from tui.screens.watch import WatchScreen
 from tui.widgets.lines import Lines
 from tui.widgets.logtail import LogTail
