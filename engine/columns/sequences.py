@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -73,19 +74,30 @@ class Marks(Sequence[int]):
         return self._table.count_marks(self._name)
 
     def __getitem__(self, where: Any) -> Any:
-        return list(self)[where]
+        count = len(self)
+        if isinstance(where, slice):
+            start, stop, by = where.indices(count)
+            return self._table.marks(self._name, start, stop) if by == 1 else list(self)[where]
+        where = where + count if where < 0 else where
+        if not 0 <= where < count:
+            raise IndexError(where)
+        return self._table.marks(self._name, where, where + 1)[0]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(list(reversed(self))[::-1])
+        for start in range(0, len(self), _PIECE):
+            yield from self[start : start + _PIECE]
 
     def __reversed__(self) -> Iterator[int]:
-        return self._table.marks_backwards(self._name)
+        stop, piece = len(self), 16  # most look at the newest few
+        while stop > 0:
+            yield from reversed(self[max(0, stop - piece) : stop])
+            stop, piece = stop - piece, _PIECE
 
     def __contains__(self, step: object) -> bool:
-        for found in reversed(self):
-            if found == step or not isinstance(step, int) or found < step:
-                return found == step
-        return False
+        if not isinstance(step, int):
+            return False
+        place = bisect_left(self, step)
+        return place < len(self) and bool(self[place] == step)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented

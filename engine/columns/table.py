@@ -6,8 +6,8 @@ import math
 import struct
 import zlib
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,7 @@ class MetricTable:
         self._steps: array[int] = array("q")
         self._tail: dict[str, array[float]] = {"time": array("d")}
         self._marks: dict[str, array[int]] = {}  # rows in memory whose value is not finite, by every name that had one
+        self._ends: dict[str, tuple[int, list[int]]] = {}
         self._best: dict[str, tuple[int, float]] = {}  # rows looked at, and the lowest among them
 
     def __len__(self) -> int:
@@ -190,17 +191,34 @@ class MetricTable:
 
     def count_marks(self, name: str) -> int:
         """How many rows have a value of this metric that is not finite."""
-        return sum(block.marks.get(name, (0, 0))[1] for block in self._blocks) + len(self._marks.get(name, ()))
+        ends = self._mark_ends(name)
+        return (ends[-1] if ends else 0) + len(self._marks.get(name, ()))
 
-    def marks_backwards(self, name: str) -> Iterator[int]:
-        """Their steps, newest first, read as far as they are asked for."""
-        for row in reversed(self._marks.get(name, array("q"))):
-            yield self._steps[row - self._first]
-        for number_, block in reversed(list(enumerate(self._blocks))):
-            if name in block.marks:
-                steps = self.read(STEPS, number_ * BLOCK, number_ * BLOCK + block.rows)
-                for row in reversed(self._block_marks(block, name)):
-                    yield steps[row]
+    def marks(self, name: str, start: int, stop: int) -> list[int]:
+        """The steps of some of them, counted from the oldest."""
+        ends, found, place = self._mark_ends(name), [], start
+        old = ends[-1] if ends else 0
+        while place < min(stop, old):
+            number_ = bisect_right(ends, place)
+            block, first = self._blocks[number_], ends[number_ - 1] if number_ else 0
+            low, high = place - first, min(ends[number_], stop) - first
+            rows = self._block_marks(block, name, low, high)
+            base, span = rows[0], rows[-1] + 1
+            steps = self.read(STEPS, number_ * BLOCK + base, number_ * BLOCK + span)
+            found += [steps[row - base] for row in rows]
+            place = first + high
+        newest = self._marks.get(name, array("q"))[max(0, place - old) : max(0, stop - old)]
+        return found + [self._steps[row - self._first] for row in newest]
+
+    def _mark_ends(self, name: str) -> list[int]:
+        """How many marks there are up to the end of each block."""
+        rewrites, ends = self._ends.get(name, (self.rewrites, []))
+        if rewrites != self.rewrites:
+            ends = []
+        for block in self._blocks[len(ends) :]:
+            ends.append((ends[-1] if ends else 0) + block.marks.get(name, (0, 0))[1])
+        self._ends[name] = (self.rewrites, ends)
+        return ends
 
     # -- the file -----------------------------------------------------------------------------------------------------
 
@@ -299,9 +317,10 @@ class MetricTable:
         self._first -= block.rows
         self.load(block)
 
-    def _block_marks(self, block: Block, name: str) -> array[int]:
+    def _block_marks(self, block: Block, name: str, low: int = 0, high: int = BLOCK) -> array[int]:
         place, count = block.marks.get(name, (0, 0))
-        return self.store.read(block.file, "I", block.offset + place, count) if count else array("I")
+        count = min(count, high) - low
+        return self.store.read(block.file, "I", block.offset + place + 4 * low, count) if count > 0 else array("I")
 
 
 def _values(raw: Sequence[Any]) -> tuple[array[float] | None, list[int]]:

@@ -71,6 +71,12 @@ class Plain:
             odd = [s for s, row in self.rows if name in row and not math.isfinite(row[name])]
             if name != "time":
                 assert list(table.nonfinite.get(name, ())) == odd and len(table.nonfinite.get(name, ())) == len(odd)
+                marks = table.nonfinite.get(name, [])
+                assert list(reversed(marks)) == odd[::-1] and [marks[i] for i in range(len(odd))] == odd
+                assert marks[3:20] == odd[3:20] and marks[-5:] == odd[-5:] and marks[::2] == odd[::2]
+                assert all(
+                    bisect_left(marks, s) == bisect_left(odd, s) and (s in marks) == (s in odd) for s in odd[::5]
+                )
                 assert table.best(name) == min((v for v in expected if math.isfinite(v)), default=None)
                 newest = self.rows[-1][1].get(name) if self.rows else None
                 assert repr(table.last(name)) == repr(newest)
