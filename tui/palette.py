@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.fuzzy import Matcher
@@ -30,6 +31,10 @@ class Palette(CommandPalette):
         """No blinking."""
         for field in self.query(Input):
             field.cursor_blink = False
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Close once: of two quick Enters the second would close the screen below, or end the app."""
+        return super().dismiss(result) if self.is_current else AwaitComplete()
 
 
 class Commands(Provider):

@@ -20,6 +20,7 @@ import pyte
 ROOT = Path(__file__).parents[2]
 # What pyte does not know.
 FOREIGN = re.compile(rb"\x1b\[[<>=?][0-9;]*(?:u|\$p)|\x1b\][^\x07]*\x07")
+RAW_KEPT = 1 << 20
 TORN = re.compile(rb"\x1b(?:\[[<>=?]?[0-9;]*\$?|\][^\x07]*)?$")
 
 
@@ -57,6 +58,7 @@ class Emulated:
             os.execve(sys.executable, [sys.executable, *argv], variables | (env or {}))
         self.set_size(*size)
         self.total = 0
+        self.raw = bytearray()
         self._rest = b""
         self._credit, self._clock = 0.0, time.monotonic()
         self._up: deque[tuple[float, bytes]] = deque()
@@ -117,6 +119,7 @@ class Emulated:
             return
         self._credit -= len(data)
         self.total += len(data)
+        self.raw += data if len(self.raw) < RAW_KEPT else b""
         self._down.append((now + self.delay, data))
 
     def feed(self, data: bytes) -> None:

@@ -23,6 +23,8 @@ _TOKEN = re.compile(
 FRAME = re.compile(r"\x1b\[\d{1,5};\d{1,5}H")
 # So many unchanged cells are rather written again than jumped over: a jump takes four bytes or more.
 BRIDGE = 4
+# What answers a key goes out before so many later frames.
+URGENT_FRAMES = 8
 UNKNOWN = ""
 _CONTINUED = "\0"  # the second cell of a wide character
 
@@ -46,9 +48,9 @@ class CellScreen:
         self._shown: list[list[str]] = []
         self._shown_look: list[list[Look]] = []
         self._dirty: dict[int, tuple[int, int]] = {}
-        # By row: how urgent its newest change is, and from which frame.
-        self._stamps: dict[int, tuple[int, int]] = {}
-        self._stamp = (0, 0)
+        # By row: from which frame its newest change is; an urgent one counts as some frames newer.
+        self._stamps: dict[int, int] = {}
+        self._frames = self._stamp = 0
         self._cursor = (0, 0)
         # Where the terminal's cursor is (None: not known) and the look it would write with.
         self._at: tuple[int, int] | None = None
@@ -82,7 +84,8 @@ class CellScreen:
 
     def apply(self, frame: str, urgent: bool = False) -> None:
         """Take in a frame; an urgent one answers a key."""
-        self._stamp = (int(urgent), self._stamp[1] + 1)
+        self._frames += 1
+        self._stamp = self._frames + URGENT_FRAMES * urgent
         look = PLAIN
         x = y = 0
         for match in _TOKEN.finditer(frame):
@@ -175,8 +178,8 @@ class CellScreen:
     def _fill(self, limit: int, out: list[str]) -> bool:
         """Take changes until the limit; whether some are left."""
         left = limit
-        for stamp in sorted({self._stamps.get(y, (0, 0)) for y in self._dirty}, reverse=True):
-            rows = sorted(y for y in self._dirty if self._stamps.get(y, (0, 0)) == stamp)
+        for stamp in sorted({self._stamps.get(y, 0) for y in self._dirty}, reverse=True):
+            rows = sorted(y for y in self._dirty if self._stamps.get(y, 0) == stamp)
             for texts in (True, False):
                 for y in rows:
                     if y in self._dirty:

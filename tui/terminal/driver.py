@@ -24,7 +24,7 @@ _HARMLESS = re.compile(
 # A short frame cannot be seen half done.
 SYNC_BYTES = 512
 # What is painted so soon after a key is its answer, and goes out first.
-ANSWER_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
 # A terminal that changes its size moves, cuts or clears what stands there, more than once while it is being dragged, and
 # frames for the size before are still on their way.
 AFTER_RESIZE_SECONDS = (0.05, 0.4)
