@@ -202,10 +202,10 @@ CLOSE = (Key("close.close", "escape,q,question_mark", "close", "close", "Close",
 
 SAMPLES = (
     Key("samples.back", "escape,v,q", "back", "back", "Back to the run", display="esc", palette=False),
+    Key("samples.compare", "c,enter", "compare", "all steps", "The chosen prompt's answers at all steps below each other, and back"),
     Key("samples.older", "down", "step(1)", "older step", "The step below: older answers", display="↓", palette=False),
     Key("samples.newer", "up", "step(-1)", "newer step", "The step above: newer answers", display="↑", palette=False),
     Key("samples.next", "tab,right", "prompt(1)", "next prompt", "The next prompt (also →)", priority=True, palette=False),
-    Key("samples.compare", "c,enter", "compare", "all steps", "The chosen prompt's answers at all steps below each other, and back"),
     Key("samples.previous", "shift+tab,left", "prompt(-1)", "previous prompt", "The previous prompt (also ←)", show=False,
         display="shift+tab", priority=True, palette=False),
     Key("samples.down", "pagedown,space", "page(1)", "scroll on", "Scroll the answer on", show=False, palette=False),
@@ -216,8 +216,8 @@ SAMPLES = (
 
 # Before the text sees them: a note has lines of its own.
 NOTE = (
-    Key("note.save", "ctrl+s,f5,ctrl+r", "save", "save", "Write name, tags and note, and go back", display="^s", priority=True,
-        palette=False),
+    Key("note.save", "f5,ctrl+r", "save", "save", "Write name, tags and note, and go back (also ^r)", display="F5",
+        priority=True, palette=False),
     Key("note.next", "tab", "app.focus_next", "next field", "The next field", priority=True, palette=False),
     Key("note.previous", "shift+tab", "app.focus_previous", "previous field", "The field before", show=False,
         priority=True, palette=False),

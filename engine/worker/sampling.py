@@ -138,7 +138,8 @@ def _complete(model: Any, tokenizer: Any, prompt: Prompt, limit: int, watch: _Wa
     new = out[0, len(ids) :].tolist()
     ended = bool(new) and new[-1] in ends
     text = tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=False)
-    return text, len(new), "end" if ended else "length"
+    # Cut off in the middle of a character, its first bytes are none.
+    return text if ended else text.rstrip("\ufffd"), len(new), "end" if ended else "length"
 
 
 def _prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:

@@ -36,10 +36,10 @@ async def test_words_are_written_and_the_list_knows_the_new_name(tmp_path: Path)
         screen = await open_note(app, pilot, run.path, said)
         await pilot.press(*"fine", "enter", *"yes", "shift+tab", "shift+tab", *"eggs", "tab", *"a", "space", *"b")
         assert screen.query_one("#note-text", TextArea).text == "fine\nyes"
-        assert "^s saves" in shown(app) and "eggs" in shown(app) and "fine" in shown(app)
+        assert "F5 or ^r saves" in shown(app) and "eggs" in shown(app) and "fine" in shown(app)
         await pilot.press("escape")
         assert app.screen is screen and "Not saved yet" in shown(app)
-        await pilot.press("ctrl+s")
+        await pilot.press("f5")
         await until(pilot, lambda: said == ["name, tags and note are saved"])
         await until(pilot, lambda: "eggs" in shown(app), 15)
     assert notes.load(run) == notes.Notes("eggs", "fine\nyes", ("a", "b"))
@@ -58,7 +58,7 @@ async def test_leaving_without_a_change_asks_nothing_and_writes_nothing(tmp_path
         await pilot.press("escape")
         await until(pilot, lambda: said == [""])
         await open_note(app, pilot, run.path, said)
-        await pilot.press("ctrl+s")
+        await pilot.press("f5")
         await until(pilot, lambda: said == ["", ""])
         screen = await open_note(app, pilot, run.path, said)
         await pilot.press("x", "escape", "escape")  # dropped on purpose
@@ -72,7 +72,7 @@ async def test_a_foreign_directory_is_refused_before_one_writes(tmp_path: Path) 
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await open_note(app, pilot, tmp_path / "foreign", [])
         assert "no record of tunedeck" in shown(app) and screen.query_one("#note-text", TextArea).disabled
-        await pilot.press("x", "ctrl+s")
+        await pilot.press("x", "f5")
         assert app.screen is screen
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is not screen)
@@ -87,11 +87,11 @@ async def test_somebody_else_was_faster(tmp_path: Path) -> None:
         screen = await open_note(app, pilot, run.path, said)
         await pilot.press(*"ours")
         write_json(RunDir(run.path).notes_json, {"notes": "theirs", "name": "named"})
-        await pilot.press("ctrl+s")
+        await pilot.press("f5")
         await until(pilot, lambda: "Somebody else changed this meanwhile" in shown(app))
         text = screen.query_one("#note-text", TextArea).text
         assert "ours" in text and "theirs" in text and not said
-        await pilot.press("ctrl+s")
+        await pilot.press("f5")
         await until(pilot, lambda: said == ["name, tags and note are saved"])
     found = notes.load(run)
     assert found.name == "named" and "ours" in found.notes and "theirs" in found.notes

@@ -74,7 +74,7 @@ class NoteScreen(ModalScreen[str]):
             area.cursor_blink = False
             yield area
             yield Static("", classes="dialog--error", id="note-message", markup=False)
-            yield Static("^s saves   tab next field   esc goes back", classes="dialog--foot", markup=False)
+            yield Static("F5 or ^r saves   tab next field   esc goes back", classes="dialog--foot", markup=False)
 
     def on_mount(self) -> None:
         """Read in a thread: a network's disk may be slow."""
@@ -177,7 +177,7 @@ class NoteScreen(ModalScreen[str]):
         if message.both is not None and message.theirs is not None:
             self._read = message.theirs
             self._fill(message.both)
-            self._say(f"{message.problem}. ^s saves them")
+            self._say(f"{message.problem}. F5 saves them")
         elif message.problem:
             self._say(f"Not saved: {message.problem}")
         else:
@@ -187,6 +187,6 @@ class NoteScreen(ModalScreen[str]):
         """Back; words that were not saved are dropped at the second time only."""
         if self._read is not None and self._fields() != self._filled and not self._warned:
             self._warned = True
-            self._say("Not saved yet: ^s saves, esc once more drops what you wrote")
+            self._say("Not saved yet: F5 saves, esc once more drops what you wrote")
         elif not self._busy:
             self.dismiss("")
