@@ -53,6 +53,7 @@ class RunFollower:
         if self.view.steps.store.lost:
             self._restart()
             self._events.forget()
+            self._supervisor.forget()
         elif not self._begun:
             self._kept = remembered.recall(self.view, self._events, self._supervisor)
             changed |= self._kept > 0
