@@ -216,7 +216,7 @@ class ChartDeck(Container):
     def cycle_x(self) -> str:
         """The next axis that the run has numbers for; says which, and which it has not."""
         without = []
-        for axis in _after(self.axis):
+        for axis in places.after(self.axis):
             if axis in self._axes:
                 break
             without.append(places.MISSING[axis])
@@ -393,8 +393,3 @@ class ChartDeck(Container):
                 self.post_message(self.FullAsked())
             else:
                 self.choose(index)
-
-
-def _after(axis: str) -> list[str]:
-    place = places.AXES.index(axis) + 1
-    return [*places.AXES[place:], *places.AXES[:place]]

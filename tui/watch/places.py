@@ -22,6 +22,12 @@ _LIMIT = 2.0**60
 _State = tuple[float, float]
 
 
+def after(axis: str) -> list[str]:
+    """The other axes, from the next one on, and at last this one again."""
+    place = AXES.index(axis) + 1
+    return [*AXES[place:], *AXES[:place]]
+
+
 def available(view: RunView) -> tuple[str, ...]:
     """The axes that this run has numbers for."""
     found = [STEP]
