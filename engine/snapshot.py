@@ -68,9 +68,13 @@ class RunFollower:
             self._apply_all(events)
             changed |= bool(events)
             more = self._events.offset != before and time.monotonic() < deadline
-        for event in self._supervisor.poll(1 << 20):
-            changed = True
-            self._apply_supervisor(event)
+        more = True
+        while more:  # at least one piece, however long the other stream is
+            before = self._supervisor.offset
+            for event in self._supervisor.poll(PIECE):
+                changed = True
+                self._apply_supervisor(event)
+            more = self._supervisor.offset != before and time.monotonic() < deadline
         changed |= self._infer()
         damaged = sum(stream.damaged for stream in (self._events, self._supervisor))
         if not self.view.state.live:  # nobody will finish a torn last line any more

@@ -21,6 +21,7 @@ from engine.columns import table as tables
 from engine.columns.batch import batch
 from engine.columns.remembered import recall
 from engine.events import EventReader, encode, number
+from engine.history import summarise
 from engine.rundir import RunDir, write_json
 from engine.snapshot import RunFollower, RunView
 from engine.tables import NOT_METRICS, MetricTable
@@ -331,6 +332,16 @@ def test_a_cache_is_private_and_a_moved_run_keeps_it(tmp_path: Path) -> None:
     run.path.rename(tmp_path / "moved")
     moved = RunDir(tmp_path / "moved")
     assert from_cache(moved) and everything(RunFollower(moved.path).read_all()) == before
+
+
+def test_lists_tell_of_a_long_lost_run_what_is_so(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 500, "running")
+    run.status_json.unlink()
+    for _ in range(2):  # read, then from the cache
+        summary = summarise(run.path)
+        assert summary is not None and (summary.step, summary.points) == (499, 499)
+        assert summary.last_loss == summary.best_loss == 1 / 499
+    assert from_cache(run)
 
 
 @pytest.mark.parametrize("change", ["head", "middle", "tail", "shorter", "replaced", "attempts"])
