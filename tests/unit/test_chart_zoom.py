@@ -168,6 +168,22 @@ def test_time_labels(value: float, step: float, label: str) -> None:
     assert time_label(value, step) == label
 
 
+def test_the_axis_says_what_it_counts() -> None:
+    model = chart()
+    model.extend("a", range(0, 3_000_000, 10_000), [1.0] * 300)
+    model.set_kind(EPOCHS)
+    model.update()
+    assert text(model)[-1].startswith("epoch") and text(model)[-1].split()[1:] == [
+        "0",
+        "0.5",
+        "1.0",
+        "1.5",
+        "2.0",
+        "2.5",
+        "3.0",
+    ]
+
+
 def test_labels_of_every_axis_are_round() -> None:
     assert EPOCHS.label(500_000, 500_000) == "0.5" and EPOCHS.label(1_250_000, 50_000) == "1.25"
     assert TOKENS.label(1_500_000, 500_000) == "1.5M" and TOKENS.exact(1_234_567) == "1.235M"

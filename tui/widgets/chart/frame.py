@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from tui.widgets.chart.axes import XScale, YScale
 from tui.widgets.chart.glyphs import ChartGlyphs
-from tui.widgets.chart.ticks import Formatter, ValueFormatter, XKind, linear_ticks
+from tui.widgets.chart.ticks import STEPS, Formatter, ValueFormatter, XKind, linear_ticks
 
 Run = tuple[str, str]
 LABEL_WIDTH = 6
@@ -123,11 +123,17 @@ def axis_line(
 
 
 def step_line(x: XScale, cells: int, kind: XKind, cursor: int | None = None, said: str = "") -> list[Run]:
-    """The labels below the x axis, centred under their ticks; the cursor's own takes the place of those in its way."""
+    """The labels below the x axis, centred under their ticks; the cursor's own takes the place of those in its way.
+
+    What the axis counts is said at its beginning, unless it is steps.
+    """
     width = LABEL_WIDTH + 2 + cells
     line = [" "] * width
     taken = [False] * width
     start = end = 0
+    if kind is not STEPS:
+        line[: len(kind.name)] = kind.name
+        taken[: len(kind.name) + 1] = [True] * (len(kind.name) + 1)
     if cursor is not None and said:
         start = _left_of(cursor, said, width)
         end = start + len(said)
