@@ -68,6 +68,20 @@ def wants_ascii(environ: Mapping[str, str] | None = None) -> bool:
     return charset not in ("", "utf8")
 
 
+def _plain_table() -> dict[int, str]:
+    """Every line, block and sign that widgets draw by themselves, as ASCII of one cell."""
+    table = dict.fromkeys(range(0x2500, 0x2580), "+")
+    table |= dict.fromkeys(range(0x2580, 0x25A0), "#") | dict.fromkeys(range(0x25A0, 0x2600), "*")
+    table |= dict.fromkeys(map(ord, "─━┄┅┈┉╌╍═╴╶╸╺▔"), "-") | dict.fromkeys(map(ord, "▁▂"), "_")
+    table |= dict.fromkeys(map(ord, "│┃┆┇┊┋╎╏║╵╷╹╻▏▎▍▌▐▕"), "|") | dict.fromkeys(map(ord, "░▒"), ":")
+    signs = zip("…↑↓←→⏎·•–—“”‘’×✓✗✕▲▼▶◀⭘\u00a0", "~^v<><--" + "--" + "\"\"''x+xx^v><o ", strict=True)
+    return table | {ord(sign): plain for sign, plain in signs}
+
+
+# For drivers: what is left after :func:`glyphs` where only ASCII may be sent; people's own text is left alone.
+PLAIN_TABLE = _plain_table()
+
+
 @cache
 def glyphs() -> Glyphs:
     """The set for this terminal."""

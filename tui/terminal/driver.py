@@ -14,6 +14,7 @@ from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui.glyphs import PLAIN_TABLE, wants_ascii
 from tui.terminal.cells import FRAME, CellScreen
 from tui.terminal.line import Line
 
@@ -39,6 +40,7 @@ class DiffDriver(LinuxDriver):
         self._lock = threading.RLock()
         self._line: Line | None = None
         self._started = False
+        self._ascii = wants_ascii()
         self._key_at = -ANSWER_SECONDS
 
     def repaint(self) -> None:
@@ -93,6 +95,8 @@ class DiffDriver(LinuxDriver):
         with self._lock:
             if FRAME.match(data):
                 self._fit()
+                if self._ascii:
+                    data = data.translate(PLAIN_TABLE)
                 self._cells.apply(data, time.monotonic() - self._key_at < ANSWER_SECONDS)
                 line.poke()
             elif _HARMLESS.fullmatch(data):
