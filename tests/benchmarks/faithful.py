@@ -150,6 +150,7 @@ class Session:
 
     def _foreign(self) -> None:
         self.history.append("foreign output, ^L")
+        self.terminal.turn(0.15)  # right behind an Esc it would be another key
         self.terminal.feed(b"\x1b[2J\x1b[5;5Hbroadcast message")
         self.terminal.type(b"\x0c")
         self.terminal.turn(0.05)

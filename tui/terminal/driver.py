@@ -79,6 +79,8 @@ class DiffDriver(LinuxDriver):
             return
         if isinstance(message, events.Key | events.Paste):
             self._key_at = time.monotonic()
+            if getattr(message, "key", "") == "ctrl+l":  # in dialogs, too, where the app's own keys are off
+                self._loop.call_soon_threadsafe(self.repaint)
         super().process_message(message)
         if isinstance(message, events.Resize):
             self._loop.call_soon_threadsafe(self._repaint_soon)
