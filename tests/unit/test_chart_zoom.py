@@ -223,3 +223,20 @@ def test_packed_buckets_equal_points_that_were_added_one_by_one() -> None:
     assert packed.width == single.width and packed.max_y == single.max_y and packed.count == single.count
     size = len(single.lo)
     assert packed.lo[:size] == single.lo and packed.hi[:size] == single.hi
+
+
+def test_a_log_axis_of_values_that_have_no_logarithm_stays_calm() -> None:
+    model = chart(binary=True, zero=True)
+    for x in range(1, 50):
+        model.append("a", x, 4e10 if x < 25 else 0.0)
+    model.update()
+    model.clear(25)
+    model.set_window((25, 50))
+    for x in range(25, 50):
+        model.append("a", x, 0.0)
+    model.set_log(True)
+    model.update()  # this never ended
+    assert len(model.lines) == 15 and model.y.high == 1.0
+    model.set_log(False)
+    model.update()
+    assert model.y.low <= 0.0 <= model.y.high

@@ -93,8 +93,8 @@ class ChartDeck(Container):
 
     def take(self, update: WatchUpdate) -> None:
         """New points; nothing is painted yet."""
-        self._metrics, self._axes = update.metrics or self._metrics, update.axes
-        self.smooth = update.smooth
+        self._take_metrics(update.metrics)
+        self._axes, self.smooth = update.axes, update.smooth
         if update.query.number != self._number:
             return  # an answer to what nobody wants to know any more
         self._last_x = update.last_x
@@ -104,11 +104,23 @@ class ChartDeck(Container):
             for chart in self.shown:
                 charts.clear(chart, update)
         charts.feed(self.shown, update)
-        if update.reading is not None:
-            self._take_reading(update.reading)
+        if update.reading is not None and self.cursor is not None:
+            self._answer = update.reading
+            self._mark()
         elif update.reset and self.cursor is not None:
             self._ask()
         self._follow()
+
+    def _take_metrics(self, metrics: tuple[Metric, ...]) -> None:
+        """The run logs other figures than before: a page of them may be another one."""
+        if not metrics or metrics == self._metrics:
+            return
+        before, self._metrics = charts.pages(self._metrics), metrics
+        after = charts.pages(metrics)
+        if self.page and before[self.page - 1 : self.page] != after[self.page - 1 : self.page]:
+            self.page = min(self.page, len(after))
+            self._show_page()
+            self._want()
 
     def paint(self, facts: Facts, *, ready: bool, fit: bool = False) -> None:
         """Paint what is new; ``fit`` lays out anew for what is there (it is all read, or the run has ended)."""
@@ -188,7 +200,7 @@ class ChartDeck(Container):
             return
         first, end = self._range(model)
         span = end - first
-        least = max(4, math.ceil(FEWEST * self._apart(model)))
+        least = max(4, math.ceil(FEWEST * model.apart))
         wanted = max(min(span, least), span >> by) if by > 0 else span << -by
         if wanted == span:
             return
@@ -285,7 +297,7 @@ class ChartDeck(Container):
         if self.cursor is None:
             self.cursor = min(last, end - 1)
         else:
-            unit = max(1, model.x.points // model.x.dots, round(self._apart(model)))
+            unit = max(1, model.x.points // model.x.dots, round(model.apart))
             moved = self.cursor + by * unit * self._growth(by, model.x.columns)
             self.cursor = max(0, min(moved, last))
             if self.window is not None and not first <= self.cursor < end:
@@ -305,9 +317,8 @@ class ChartDeck(Container):
         """The x and every shown curve's value under the cursor, the chosen chart's first; empty without a cursor."""
         if self.cursor is None or self._answer is None:
             return []
-        chosen = self.shown[self.selected].model
-        others = [chart.model for chart in self.shown if chart.model is not chosen]
-        return say.reading(self._answer, chosen, others)
+        models = [chart.model for chart in self.shown]
+        return say.reading(self._answer, models.pop(self.selected), models)
 
     def _growth(self, by: int, columns: int) -> int:
         now = time.monotonic()
@@ -315,11 +326,6 @@ class ChartDeck(Container):
         count = count + 1 if direction == (by > 0) and now - before < HELD_SECONDS else 0
         self._moves = (now, by > 0, count)
         return 1 if count < 6 else min(1 << (count - 2) // 4, max(1, columns // 24))
-
-    def _take_reading(self, reading: Reading) -> None:
-        if self.cursor is not None and reading.axis == self.axis:
-            self._answer = reading
-            self._mark()
 
     def _mark(self) -> None:
         """Draw the cursor, or none, in all charts."""
@@ -377,13 +383,8 @@ class ChartDeck(Container):
 
     def _model(self) -> ChartModel | None:
         """The chart that keys of the x axis are about: the chosen one, or any that is painted."""
-        candidates = [self.shown[self.selected], *self.shown]
-        return next((c.model for c in candidates if c.display and c.model.has_points and c.model.width), None)
-
-    def _apart(self, model: ChartModel) -> float:
-        """The usual distance of two points."""
-        found = [s.buckets.spacing() for s in model.series.values() if s.buckets.count > 1]
-        return min(found, default=1.0)
+        found = [c.model for c in (self.shown[self.selected], *self.shown) if c.display]
+        return next((model for model in found if model.has_points and model.width), None)
 
     def on_click(self, event: Click) -> None:
         """A click chooses a chart; on the chosen one it fills the screen with it."""

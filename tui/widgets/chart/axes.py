@@ -141,6 +141,8 @@ class YScale:
         """
         needed = self._needed(lows, highs, also)
         if needed is None:
+            if fresh:  # what the range was may mean something else now: exponents in place of values
+                self.low, self.high, self.step, self.known = 0.0, 1.0, 0.5, False
             return False
         low, high = needed
         if self.known and not fresh:

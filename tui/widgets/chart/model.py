@@ -140,6 +140,11 @@ class ChartModel:
         """Whether anything, even a value that is not finite, can be shown."""
         return any(series.buckets.count for series in self.series.values())
 
+    @property
+    def apart(self) -> float:
+        """The usual distance of two points, of the curve that has most of them."""
+        return min((s.buckets.spacing() for s in self.series.values() if s.buckets.count > 1), default=1.0)
+
     # -- picture ----------------------------------------------------------------------------------------------------
 
     @property
@@ -251,8 +256,7 @@ class ChartModel:
             self.x = XScale(width, self.window[0])
             self.x.show(self.window[1])
             return
-        apart = [s.buckets.spacing() for s in self.series.values() if s.buckets.count > 1]
-        span = LIVE_SPAN if self.kind is STEPS else math.ceil(LIVE_SPAN * min(apart, default=1.0))
+        span = LIVE_SPAN if self.kind is STEPS else math.ceil(LIVE_SPAN * self.apart)
         self.x = XScale(width, self.origin, span)
         self.x.fit(last, self.total, live=self.live)
 

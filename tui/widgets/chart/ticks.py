@@ -44,6 +44,8 @@ def linear_ticks(low: float, high: float, step: float) -> list[float]:
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Decades between two exponents of ten, with 2 and 5, or all digits, in between while there is room for them."""
+    if not -400 < low <= high < 400:  # no float is there
+        return []
     decades = range(math.floor(low + 1e-9), math.ceil(high - 1e-9) + 1)
     factors: tuple[float, ...] = (1.0,)
     if high - low <= 2.01:
