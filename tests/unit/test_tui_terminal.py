@@ -168,7 +168,7 @@ def test_nothing_but_text_and_looks_gets_through() -> None:
     assert all(
         word not in out for word in ("52;c", "2J", "title", "\x07", "\x08", "\x9b", "6n", "\x7f", "\x1bP", "\x00")
     )
-    assert out.startswith("\x1b[Habcde")
+    assert out.startswith("\x1b[m\x1b[Habcde")
 
 
 def shown_of(data: str) -> str:

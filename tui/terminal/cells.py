@@ -55,6 +55,7 @@ class CellScreen:
         # Where the terminal's cursor is (None: not known) and the look it would write with.
         self._at: tuple[int, int] | None = None
         self._look = PLAIN
+        self._look_unknown = True
         self._wished: tuple[int, int] | None = None
 
     def forget(self) -> None:
@@ -63,6 +64,7 @@ class CellScreen:
             row[:] = [UNKNOWN] * len(row)
         self._dirty = dict.fromkeys(range(self.height), (0, self.width))
         self._at, self._look, self._wished = None, PLAIN, None
+        self._look_unknown = True
 
     @property
     def has_holes(self) -> bool:
@@ -168,6 +170,9 @@ class CellScreen:
                 # Input methods show what is being composed at the cursor.
                 self._wished = self._cursor
                 out.append(self._go(*self._cursor))
+        if out and self._look_unknown:
+            self._look_unknown = False
+            out.insert(0, "\x1b[m")
         return "".join(out)
 
     @property
