@@ -53,6 +53,8 @@ class HelpScreen(ModalScreen[None]):
         self.call_after_refresh(self._say_more)
 
     def _say_more(self) -> None:
+        if not self.is_attached:  # closed meanwhile
+            return
         body = self.query_one(VerticalScroll)
         more = f"{glyphs().down} more below   " if body.scroll_y < body.max_scroll_y else ""
         self.query_one("#help-foot", Static).update(Content(f"{more}esc closes"))

@@ -62,6 +62,10 @@ class WatchScreen(Viewing):
         self.feed = WatchFeed(self.path)
         self.facts = Facts(self.path, name=clean(self.path.name, 200))
         self.deck = ChartDeck(id="watch-charts")
+        # Kept by name: a callback may still come when the screen has been left and finds nothing by its id any more.
+        self.top, self.strip_line, self.head = TopBar("Watch"), Lines(id="watch-strip"), Lines(id="watch-head")
+        self.values_column, self.panel = Lines(id="watch-values"), HardwarePanel(id="watch-hardware")
+        self.log_tail = LogTail("train.log", id="watch-log")
         self.pane = like.pane
         self._like = like
         self._flash: tuple[float, str] = (0.0, "")
@@ -71,14 +75,14 @@ class WatchScreen(Viewing):
 
     def compose(self) -> ComposeResult:
         """Other live runs, head, charts beside values, log."""
-        yield TopBar("Watch")
-        yield Lines(id="watch-strip")
-        yield Lines(id="watch-head")
+        yield self.top
+        yield self.strip_line
+        yield self.head
         with Horizontal(id="watch-body"):
             yield self.deck
-            yield Lines(id="watch-values")
-        yield HardwarePanel(id="watch-hardware")
-        yield LogTail("train.log", id="watch-log")
+            yield self.values_column
+        yield self.panel
+        yield self.log_tail
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -123,7 +127,7 @@ class WatchScreen(Viewing):
         before, self.facts = self.facts, update.facts
         self.deck.take(update)
         if update.log is not None:
-            self.query_one(LogTail).set_log(update.log)
+            self.log_tail.set_log(update.log)
         self.settle_request()
         self._sound_alarm(before, ready=self._ready)
         first = update.caught_up and not self._ready
@@ -149,24 +153,25 @@ class WatchScreen(Viewing):
 
     def tick(self) -> None:
         """Once a second: whatever a clock or a new number changes."""
+        if not self.is_attached:
+            return
         now = time.time()
         self._show_strip()
         if self.pane == CHART:
-            self.query_one(TopBar).set_title(f"Watch  {self.facts.name}  {words.state_text(self.facts.state.state)}")
+            self.top.set_title(f"Watch  {self.facts.name}  {words.state_text(self.facts.state.state)}")
         else:
-            self.query_one(TopBar).set_title("Watch")
+            self.top.set_title("Watch")
         self._show_head(now)
         if self.pane == HARDWARE:
-            self.query_one(HardwarePanel).show_facts(self.facts, now)
+            self.panel.show_facts(self.facts, now)
             return
-        values = self.query_one("#watch-values", Lines)
+        values = self.values_column
         smooth = None if self.facts.before_first_step else self.deck.smooth
         values.show(column.values(self.facts, smooth, values.size.width, values.size.height))
         self.deck.tick()
 
     def _show_head(self, now: float) -> None:
-        head = self.query_one("#watch-head", Lines)
-        width = head.size.width
+        width = self.head.size.width
         lines = words.head(self.facts, now, width, self.asked)
         until, text = self._flash
         reading, status = self.deck.reading(), self.deck.status()
@@ -174,12 +179,12 @@ class WatchScreen(Viewing):
             lines[-1] = [(text, "accent")]
         elif reading or status:
             lines[-1] = spread(reading or lines[-1], [(status, "muted")] if status else [], width)
-        head.show([lines[-1] or lines[2]] if self.pane == CHART else lines)
+        self.head.show([lines[-1] or lines[2]] if self.pane == CHART else lines)
 
     def _show_strip(self) -> None:
         line = strip(self.shell_app.live_runs(), str(self.path), self.size.width - 2)
         self.set_class(bool(line), "-others")
-        self.query_one("#watch-strip", Lines).show([line])
+        self.strip_line.show([line])
 
     def flash(self, text: str) -> None:
         """Say something for a few seconds, in the message line."""
@@ -200,7 +205,7 @@ class WatchScreen(Viewing):
         self.set_class(height < GRID_SIZE[1], "-low")
         self.lay_out()
         path = shorten_path(self.path, width - 30)
-        self.query_one(TopBar).set_right(path)
+        self.top.set_right(path)
 
     def lay_out(self) -> None:
         """Show the pane that was chosen."""

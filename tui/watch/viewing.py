@@ -35,16 +35,12 @@ class Viewing(Requests):
     """Part of the live screen: its actions that only change what is seen."""
 
     deck: ChartDeck
+    log_tail: LogTail
     pane: str = GRID
 
     def lay_out(self) -> None:
         """Show the pane that was chosen."""
         raise NotImplementedError
-
-    @property
-    def log_tail(self) -> LogTail:
-        """The log."""
-        return self.query_one(LogTail)
 
     @property
     def shell_app(self) -> TunedeckApp:
