@@ -75,6 +75,8 @@ class RunPanel(Vertical):
                 self._aim()
 
     def _draw(self) -> None:
+        if not self.is_attached:  # left meanwhile
+            return
         width = self.content_size.width
         if not width:
             return

@@ -117,6 +117,8 @@ class LaunchScreen(Screen[None]):
     # What is said.
 
     def _show_side(self) -> None:
+        if not self.is_attached:  # left meanwhile
+            return
         if not self.is_mounted:
             return
         now = side.Now(self._starter.busy, self._reading, self._title)

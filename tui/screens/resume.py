@@ -267,6 +267,8 @@ class ResumeScreen(ModalScreen[Path | None]):
     # -- what is shown ----------------------------------------------------------------------------------------------
 
     def _show(self) -> None:
+        if not self.is_attached:  # left meanwhile
+            return
         box = self.query_one("#resume-checkpoints", Lines)
         candidates = self._candidates
         height = LIST_LINES if not self.has_class("-low") else LIST_LINES - 1

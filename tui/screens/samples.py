@@ -102,6 +102,8 @@ class SamplesScreen(Screen[None]):
 
     def _draw(self, *, keep: bool = False) -> None:
         """Lay out again and go to what is chosen; ``keep`` leaves what is seen where it is, as far as that is possible."""
+        if not self.is_attached:  # left meanwhile
+            return
         steps, text = self.query_one("#samples-steps", Lines), self.query_one("#samples-text", Lines)
         width, height = text.size
         if height < 1:
