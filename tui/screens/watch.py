@@ -211,7 +211,7 @@ class WatchScreen(Viewing):
         """Show the pane that was chosen."""
         for pane in (CHART, LOG, HARDWARE):
             self.set_class(self.pane == pane, f"-{pane}")
-        self.deck.set_class(self.has_class("-grid") and self.pane != CHART, "-grid")
+        self.deck.set_grid(self.has_class("-grid") and self.pane != CHART)
         self.call_after_refresh(self.tick)
 
     def on_log_tail_wanted(self, message: LogTail.Wanted) -> None:

@@ -41,11 +41,8 @@ class ChartDeck(Container):
     DEFAULT_CSS = """
     ChartDeck {
         width: 1fr; height: 1fr; layout: vertical;
-        & Chart { display: none; }
-        & Chart.-selected { display: block; }
         &.-grid { layout: grid; grid-size: 2 2; grid-gutter: 1 3; }
         &.-grid.-few { grid-size: 1; }
-        &.-grid Chart.-shown { display: block; }
     }
     """
 
@@ -150,12 +147,23 @@ class ChartDeck(Container):
         if not 0 <= index < len(self.shown):
             return
         self.selected = index
+        self._arrange()
         for chart in (*self.charts, *self.further):
-            chosen = chart is self.shown[index]
-            chart.set_class(chosen, "-selected")
-            chart.set_class(chart in self.shown, "-shown")
-            chart.select(chosen)
+            chart.select(chart is self.shown[index])
         self.call_after_refresh(self.tick)  # one that was hidden has not been painted for a while
+
+    def set_grid(self, grid: bool) -> None:
+        """All charts of the page side by side, or the chosen one alone."""
+        self.set_class(grid, "-grid")
+        self._arrange()
+
+    def _arrange(self) -> None:
+        # By hand and not by a class: a class has the style sheet match all of a chart's parts anew, 10 ms a chart.
+        grid = self.has_class("-grid")
+        for chart in (*self.charts, *self.further):
+            shown = chart in self.shown if grid else chart is self.shown[self.selected]
+            if chart.display != shown:
+                chart.display = shown
 
     def choose_next(self, by: int = 1) -> None:
         """Choose the next chart."""
