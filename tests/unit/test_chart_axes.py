@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -192,3 +193,12 @@ def test_ticks_are_bounded() -> None:
     assert linear_ticks(0, math.inf, 1) == []
     assert log_ticks(0, 0.31) == pytest.approx([1.0, 2.0])
     assert log_ticks(0, 1.0) == pytest.approx([1.0, 2.0, 5.0, 10.0])
+
+
+def test_a_fast_run_does_not_jump_at_every_look() -> None:
+    scale, jumps = XScale(130), []
+    scale.fit(1, 10_000, live=True)
+    for step in range(1, 1201):  # ten steps a second for two minutes
+        if scale.grow(step, 10_000, 200):
+            jumps.append(step)
+    assert len(jumps) <= 5 and all(later - before >= 200 for before, later in pairwise(jumps))

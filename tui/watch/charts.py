@@ -20,6 +20,8 @@ A_PAGE = 4
 FROM_ZERO = ("grad_norm", "tokens_per_second", "step_seconds")
 # Room beyond the estimated end of an axis whose end is not known exactly.
 SPARE = 1.03
+# A jump of the axis repaints every curve: of a fast run it lasts so long at least, but never leaves most of it empty.
+AHEAD_SECONDS, MOST_AHEAD = 20.0, 8
 
 
 def make() -> list[Chart]:
@@ -125,6 +127,9 @@ def set_span(chart: Chart, facts: Facts, *, fit: bool, last_x: int | None = None
         total = facts.total_steps if live else max(1, facts.expected_step)
     elif live and last_x and facts.total_steps and facts.step:
         total = round(SPARE * last_x * max(1.0, facts.total_steps / facts.step))
-    chart.set_span(total, live)
+    ahead = AHEAD_SECONDS / facts.median_step if live and facts.median_step else 0.0
+    if chart.model.kind is not STEPS:
+        ahead *= (last_x or 0) / max(1, facts.step)
+    chart.set_span(total, live, round(min(ahead, MOST_AHEAD * max(1, last_x or facts.step))))
     if fit:
         chart.model.invalidate()

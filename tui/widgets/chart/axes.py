@@ -74,11 +74,11 @@ class XScale:
             self._set(count)
         return before != (self.points, self.dots)
 
-    def grow(self, last: int, total: int | None = None) -> bool:
-        """Make room for ``last``, if it is beyond the axis, by a jump."""
+    def grow(self, last: int, total: int | None = None, ahead: int = 0) -> bool:
+        """Make room for ``last``, if it is beyond the axis, by a jump; for at least ``ahead`` more behind it."""
         if self.column(last) < self.columns:
             return False
-        wanted = max(last - self.origin + 1, math.ceil((self.end - self.origin) * GROWTH))
+        wanted = max(last - self.origin + 1 + ahead, math.ceil((self.end - self.origin) * GROWTH))
         return self._set(self._limit(wanted, last, total))
 
     def _limit(self, wanted: int, last: int, total: int | None) -> int:

@@ -50,6 +50,7 @@ class ChartModel:
         self.origin = origin
         self.total: int | None = None
         self.live = False
+        self.ahead = 0
         # A key that chooses this chart, shown before its title, and whether it is chosen.
         self.mark, self.selected = "", False
         self.value_formatter = value_formatter or partial(value_label, formatter=formatter, digits=3 if binary else 4)
@@ -96,11 +97,14 @@ class ChartModel:
             series.buckets = Buckets(self.origin)
         self._stale = True
 
-    def set_span(self, total: int | None, live: bool) -> None:
-        """The last x that will ever come, if known, and whether more will come: the axis grows up to it."""
+    def set_span(self, total: int | None, live: bool, ahead: int = 0) -> None:
+        """The last x that will ever come, if known, and whether more will come: the axis grows up to it.
+
+        ``ahead`` is for how much more each jump of the axis has to last at least.
+        """
         if live != self.live and not live:
             self._stale = True  # it ended: fit the axis to what there is
-        self.total, self.live = total, live
+        self.total, self.live, self.ahead = total, live, ahead
 
     def set_log(self, log: bool) -> None:
         """Logarithmic or linear y axis."""
@@ -232,7 +236,7 @@ class ChartModel:
         width = self.cells * DOT_COLUMNS
         if fresh:
             self._fit_x(last)
-        elif self.window is None and self.x.grow(last, self.total):
+        elif self.window is None and self.x.grow(last, self.total, self.ahead):
             fresh = True
         if fresh:
             self._stale = True

@@ -107,9 +107,9 @@ class Chart(Widget):
         """Forget all points."""
         self.model.clear(origin)
 
-    def set_span(self, total: int | None, live: bool) -> None:
-        """The last x that will come, if known, and whether more will come."""
-        self.model.set_span(total, live)
+    def set_span(self, total: int | None, live: bool, ahead: int = 0) -> None:
+        """The last x that will come, if known, whether more will come, and how far an axis that grows looks ahead."""
+        self.model.set_span(total, live, ahead)
 
     def select(self, selected: bool) -> None:
         """Show whether this chart is the chosen one."""
