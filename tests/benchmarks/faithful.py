@@ -27,9 +27,9 @@ from tui.terminal import driver
 import tui.app, tui.keys
 log = open(os.environ["FAITHFUL_FRAMES"], "a", encoding="utf-8")
 real, apply = driver.DiffDriver.write, driver.CellScreen.apply
-def taken(self, frame, urgent=False):
+def taken(self, frame, urgency=0):
     log.write(f"{self.width} {self.height}\\x00{frame}\\x01"); log.flush()
-    apply(self, frame, urgent)
+    apply(self, frame, urgency)
 driver.CellScreen.apply = taken
 from engine import launchers, process
 def refuse(*_, **__):

@@ -95,7 +95,7 @@ def test_changes_in_pieces_lead_to_the_same_cells() -> None:
         texts = rng.choice(("abc def", "한국어 실험", "👍 e\u0301 x", "─────"))
         frame = f"\x1b[{rng.randrange(1, 9)};{rng.randrange(1, 30)}H\x1b[{rng.choice((0, 1, 31, 44))}m{texts}"
         for cells in (whole, parts):
-            cells.apply(frame, urgent=rng.random() < 0.3)
+            cells.apply(frame, rng.choice((0, 0, 1, 2)))
         whole.changes()
         for _ in range(rng.randrange(4)):
             parts.changes(rng.randrange(1, 30))
@@ -113,7 +113,7 @@ def test_a_keys_answer_goes_out_before_what_was_already_waiting() -> None:
     cells.resize(80, 24)
     cells.apply("".join(f"\x1b[{y};1H{'x' * 80}" for y in range(1, 25)))
     cells.changes(100)
-    cells.apply("\x1b[20;5Hanswer", urgent=True)
+    cells.apply("\x1b[20;5Hanswer", 2)
     cells.apply("\x1b[3;5Hvalue")
     assert "answer" in cells.changes(150)
 

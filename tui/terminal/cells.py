@@ -23,10 +23,18 @@ _TOKEN = re.compile(
 FRAME = re.compile(r"\x1b\[\d{1,5};\d{1,5}H")
 # So many unchanged cells are rather written again than jumped over: a jump takes four bytes or more.
 BRIDGE = 4
-# What answers a key goes out before so many later frames.
-URGENT_FRAMES = 8
+# By urgency, how many later frames a frame goes out before: none; what is painted soon after a key; the first of that.
+URGENT_FRAMES = (0, 8, 64)
+# Of so few cells new texts do not come before new colours.
+FEW_CELLS = 160
+# Of a large frame first rows with new letters are sent, then other new texts, then new colours.
+WORDS, TEXTS, ANY = range(3)
 UNKNOWN = ""
 _CONTINUED = "\0"  # the second cell of a wide character
+
+
+def _new_letter(want: str, shown: str) -> bool:
+    return want != shown and want[:1].isalnum()
 
 
 def _is_unsure(cell: str) -> bool:
@@ -84,10 +92,10 @@ class CellScreen:
 
     # Frames in.
 
-    def apply(self, frame: str, urgent: bool = False) -> None:
-        """Take in a frame; an urgent one answers a key."""
+    def apply(self, frame: str, urgency: int = 0) -> None:
+        """Take in a frame; the first after a key answers it (2), those soon after it belong to the answer (1)."""
         self._frames += 1
-        self._stamp = self._frames + URGENT_FRAMES * urgent
+        self._stamp = self._frames + URGENT_FRAMES[urgency]
         look = PLAIN
         x = y = 0
         for match in _TOKEN.finditer(frame):
@@ -185,29 +193,32 @@ class CellScreen:
         left = limit
         for stamp in sorted({self._stamps.get(y, 0) for y in self._dirty}, reverse=True):
             rows = sorted(y for y in self._dirty if self._stamps.get(y, 0) == stamp)
-            for texts in (True, False):
+            few = sum(end - start for y in rows for start, end in self._spans(y, *self._dirty[y])) <= FEW_CELLS
+            for first in (ANY,) if few else (WORDS, TEXTS, ANY):
                 for y in rows:
                     if y in self._dirty:
-                        left = self._fill_row(y, left, texts, out)
+                        left = self._fill_row(y, left, first, out)
                     if left <= 0:
                         return bool(self._dirty)
         return False
 
-    def _fill_row(self, y: int, left: int, texts: bool, out: list[str]) -> int:
-        """Take a row's changes, first only those of texts, while something is left of the limit; returns what is left."""
+    def _fill_row(self, y: int, left: int, which: int, out: list[str]) -> int:
+        """Take those of a row's changes while something is left of the limit; returns what is left."""
         low, high = self._dirty[y]
         want, shown = self._want[y], self._shown[y]
-        if texts and want[low:high] == shown[low:high]:
+        if which != ANY and want[low:high] == shown[low:high]:
+            return left
+        if which == WORDS and not any(map(_new_letter, want[low:high], shown[low:high])):
             return left
         # A row with a character of unsure width is never left half done.
         whole = any(map(_is_unsure, want[low:high]))
         for start, end in self._spans(y, low, high):
-            if whole or not texts or want[start:end] != shown[start:end]:
+            if whole or which == ANY or want[start:end] != shown[start:end]:
                 if left <= 0 and not whole:
                     return left
                 out.append(self._draw(y, start, end, None if whole else left))
                 left -= _size(out[-1])
-        if whole or (not texts and left > 0):
+        if whole or (which == ANY and left > 0):
             del self._dirty[y]
             self._stamps.pop(y, None)
         return left

@@ -42,6 +42,7 @@ class DiffDriver(LinuxDriver):
         self._started = False
         self._ascii = wants_ascii()
         self._key_at = -ANSWER_SECONDS
+        self._unanswered = False
 
     def repaint(self) -> None:
         """Something else may have changed what stands in the terminal: send everything."""
@@ -78,7 +79,7 @@ class DiffDriver(LinuxDriver):
                 self._line.answered()
             return
         if isinstance(message, events.Key | events.Paste):
-            self._key_at = time.monotonic()
+            self._key_at, self._unanswered = time.monotonic(), True
             if getattr(message, "key", "") == "ctrl+l":  # in dialogs, too, where the app's own keys are off
                 self._loop.call_soon_threadsafe(self.repaint)
         super().process_message(message)
@@ -99,7 +100,9 @@ class DiffDriver(LinuxDriver):
                 self._fit()
                 if self._ascii:
                     data = data.translate(PLAIN_TABLE)
-                self._cells.apply(data, time.monotonic() - self._key_at < ANSWER_SECONDS)
+                soon = time.monotonic() - self._key_at < ANSWER_SECONDS
+                self._cells.apply(data, 2 if soon and self._unanswered else int(soon))
+                self._unanswered = False
                 line.poke()
             elif _HARMLESS.fullmatch(data):
                 line.put(data)

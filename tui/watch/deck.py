@@ -147,23 +147,25 @@ class ChartDeck(Container):
         if not 0 <= index < len(self.shown):
             return
         self.selected = index
-        self._arrange()
+        changed = self._arrange()
         for chart in (*self.charts, *self.further):
             chart.select(chart is self.shown[index])
-        self.call_after_refresh(self.tick)  # one that was hidden has not been painted for a while
+        if changed:
+            self.call_after_refresh(self.tick)  # one that was hidden has not been painted for a while
 
     def set_grid(self, grid: bool) -> None:
         """All charts of the page side by side, or the chosen one alone."""
         self.set_class(grid, "-grid")
         self._arrange()
 
-    def _arrange(self) -> None:
+    def _arrange(self) -> bool:
         # By hand and not by a class: a class has the style sheet match all of a chart's parts anew, 10 ms a chart.
-        grid = self.has_class("-grid")
+        grid, changed = self.has_class("-grid"), False
         for chart in (*self.charts, *self.further):
             shown = chart in self.shown if grid else chart is self.shown[self.selected]
             if chart.display != shown:
-                chart.display = shown
+                chart.display, changed = shown, True
+        return changed
 
     def choose_next(self, by: int = 1) -> None:
         """Choose the next chart."""

@@ -93,13 +93,11 @@ class Viewing(Requests):
         """Choose a chart by its number."""
         self._to_charts()
         self.deck.choose(number - 1)
-        self.tick()
 
     def action_next_chart(self, by: int = 1) -> None:
         """Choose the next chart."""
         self._to_charts()
         self.deck.choose_next(by)
-        self.tick()
 
     def action_more_charts(self) -> None:
         """The next page of charts."""
