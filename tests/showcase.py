@@ -21,6 +21,9 @@ REASON = (
     "out of GPU memory at step 324 (needed 2.3 GiB more); lower batch_size (4) or max_seq_length (4096), "
     "or set gradient_checkpointing true"
 )
+STARTING_LOG = """\
+Loading Qwen/Qwen2.5-7B-Instruct in bfloat16
+Loading checkpoint shards:  75%|███████▌  | 3/4 [00:03<00:01,  1.19s/it]\r"""
 LOG = """\
 Loading Qwen/Qwen2.5-7B-Instruct in bfloat16
 Loading checkpoint shards: 100%|██████████| 4/4 [00:03<00:00,  1.21it/s]
@@ -50,7 +53,7 @@ def showcase(folder: Path, situation: str, now: float, name: str = "support-chat
         b"".join(encode(_hardware(created, when, situation)) for when in _beats(last, silent))
     )
     _status(run, situation, events, created, last, now)
-    run.train_log.write_text(LOG + _tail(situation, done), encoding="utf-8")
+    run.train_log.write_text((STARTING_LOG if situation == "starting" else LOG) + _tail(situation, done), encoding="utf-8")
     return run
 
 

@@ -14,11 +14,13 @@ import pytest
 from engine import process
 from engine.rundir import write_json
 from tests.pictures import compare, picture, plain
+from tests.showcase import SITUATIONS, showcase
 from tests.support import append_step, fake_model, make_run, until, write_rows
 from tui.app import TunedeckApp
 
 NOW = 1_790_003_600.0  # 2026-09-21 15:13:20 UTC
 SIZES = [(80, 24), (160, 50)]
+WATCH_SIZES = [(80, 24), (120, 40), (200, 60)]
 PLACE = Path("/tmp/tunedeck-pictures")
 
 
@@ -160,37 +162,21 @@ def is_drawn(app: TunedeckApp) -> bool:
     return isinstance(app.screen, WatchScreen) and app.screen.is_mounted
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("state", ["starting", "running", "stalled", "completed", "failed", "nan"])
-async def test_watch(size: tuple[int, int], state: str, place: Path, request: pytest.FixtureRequest) -> None:
-    path = place / "runs" / "chat-style-r16"
-    common = {"run_id": "20260921-150000-aaaaa", "base_model": "/models/Qwen2.5-7B-Instruct", "total": 300}
-    if state == "starting":
-        run = make_run(path, steps=0, state="starting", created=NOW - 20, evals=0, **common)
-        from engine.events import EventWriter
+@pytest.mark.parametrize("size", WATCH_SIZES)
+@pytest.mark.parametrize("situation", SITUATIONS)
+async def test_watch(size: tuple[int, int], situation: str, place: Path, request: pytest.FixtureRequest) -> None:
+    run = showcase(place / "runs" / "support-chat-ko-r16", situation, NOW)
+    await shoot(watching(run.path), size, f"watch-{situation}", request, is_drawn)
 
-        EventWriter(run.events).write("phase", name="loading", done=None, total=None)
-    elif state == "running":
-        run = make_run(path, steps=200, state="running", created=NOW - 121, **common)
-    elif state == "stalled":
-        run = make_run(path, steps=200, state="running", created=NOW - 700, **common)
-    elif state == "nan":
-        run = make_run(path, steps=199, state="running", created=NOW - 121, **common)
-        append_step(run, 200, float("nan"), total_steps=300)
-    elif state == "failed":
-        run = make_run(
-            path,
-            steps=120,
-            state="failed",
-            created=NOW - 500,
-            reason="out of GPU memory at step 121; lower batch_size (4)",
-            **common,
-        )
-    else:
-        run = make_run(
-            path, steps=300, state="completed", created=NOW - 500, reason="all steps done, adapter saved", **common
-        )
-    await shoot(watching(run.path), size, f"watch-{state}", request, is_drawn)
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_watch_a_loss_that_is_no_number(
+    size: tuple[int, int], place: Path, request: pytest.FixtureRequest
+) -> None:
+    run = make_run(place / "runs" / "chat-style-r16", run_id="20260921-150000-aaaaa", total=300, steps=199, state="running",
+                   base_model="/models/Qwen2.5-7B-Instruct", created=NOW - 121)  # fmt: skip
+    append_step(run, 200, float("nan"), total_steps=300)
+    await shoot(watching(run.path), size, "watch-nan", request, is_drawn)
 
 
 def resumable(place: Path) -> Path:

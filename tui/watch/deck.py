@@ -40,9 +40,7 @@ class ChartDeck(Container):
 
     DEFAULT_CSS = """
     ChartDeck {
-        width: 1fr; height: 1fr; layout: vertical;
-        &.-grid { layout: grid; grid-size: 2 2; grid-gutter: 1 3; }
-        &.-grid.-few { grid-size: 1; }
+        width: 1fr; height: 1fr; layout: vertical; grid-size: 2 2; grid-gutter: 1 3;
     }
     """
 
@@ -61,6 +59,7 @@ class ChartDeck(Container):
         self.further = charts.make_further()
         self.shown = self.charts
         self.selected = 0
+        self.grid = False
         self.smooth: float | None = None
         self.sketch = False
         self.axis, self.smoothing, self.page = places.STEP, 1.0, 0
@@ -155,12 +154,14 @@ class ChartDeck(Container):
 
     def set_grid(self, grid: bool) -> None:
         """All charts of the page side by side, or the chosen one alone."""
-        self.set_class(grid, "-grid")
+        if grid != self.grid:
+            self.grid = grid
+            self.styles.layout = "grid" if grid else "vertical"
         self._arrange()
 
     def _arrange(self) -> bool:
         # By hand and not by a class: a class has the style sheet match all of a chart's parts anew, 10 ms a chart.
-        grid, changed = self.has_class("-grid"), False
+        grid, changed = self.grid, False
         for chart in (*self.charts, *self.further):
             shown = chart in self.shown if grid else chart is self.shown[self.selected]
             if chart.display != shown:
@@ -192,7 +193,8 @@ class ChartDeck(Container):
             for number, (chart, metric) in enumerate(zip(self.shown, page, strict=True), 1):
                 chart.show_model(charts.model_of(metric, str(number)))
                 chart.model.set_kind(KINDS[self.axis])
-        self.set_class(len(self.shown) <= 2, "-few")
+        few = len(self.shown) <= 2
+        self.styles.grid_size_columns, self.styles.grid_size_rows = (1, len(self.shown)) if few else (2, 2)
         self.choose(min(self.selected, len(self.shown) - 1))
         self._mark()
 
