@@ -53,7 +53,9 @@ def showcase(folder: Path, situation: str, now: float, name: str = "support-chat
         b"".join(encode(_hardware(created, when, situation)) for when in _beats(last, silent))
     )
     _status(run, situation, events, created, last, now)
-    run.train_log.write_text((STARTING_LOG if situation == "starting" else LOG) + _tail(situation, done), encoding="utf-8")
+    run.train_log.write_text(
+        (STARTING_LOG if situation == "starting" else LOG) + _tail(situation, done), encoding="utf-8"
+    )
     return run
 
 

@@ -187,7 +187,8 @@ def hostile(word: str) -> str:
 
 
 def assert_harmless(terminal: Terminal) -> None:
-    found = [payload for payload in FORBIDDEN if payload in terminal.raw]
+    # The driver itself asks for the cursor's place; of a text no such sequence is ever sent (tests/unit/test_tui_terminal).
+    found = [payload for payload in FORBIDDEN if payload in terminal.raw and payload != b"\x1b[6n"]
     assert not found, f"reached the terminal: {found}\n{terminal.screen_text}"
     assert terminal.raw.count(b"\x1b[?1049l") <= 1
     # Sequences other than CSI: only the pointer's shape, and charsets, may be the app's own.
