@@ -250,7 +250,9 @@ class RunFollower:
     def _infer(self) -> bool:
         view = self.view
         live = str(view.status.get("state")) in states.LIVE or not view.status
-        stalled = live and states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)
+        # What has not been read yet may be newer: of a record that is still being read no silence is told.
+        silent = states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)
+        stalled = live and self._events.at_end and silent
         locked = self.rundir.lock_state if live else None
         state = states.infer(view.status, locked=locked, stalled=stalled)
         begun = view.step_attempt > 0 and view.step_attempt >= view.attempt_number

@@ -179,7 +179,7 @@ async def test_what_cannot_be_changed_is_refused_before_anything_starts(here: Pa
         await pilot.press("r")
         screen = await opened(pilot)
         await pilot.press("tab", "tab", "tab", *"lora", "underscore", "r", "equals_sign", *"64", "enter")
-        await until(pilot, lambda: "the adapter's shape is" in shown(app))
+        await until(pilot, lambda: "the adapter's shape is fixed" in shown(app))
         assert screen.plan and not screen.plan.ok
         await pilot.press("enter", "f5")
         await pilot.pause(0.2)
