@@ -211,3 +211,9 @@ def test_looks_add_up_as_in_a_terminal() -> None:
     assert read("1", read("31")) == Look("31", "", ("1",))
     assert read("39;49", read("31;42;1")) == Look("", "", ("1",))
     assert read("38;2;1;2;3;1;48;5;7") == Look("38;2;1;2;3", "48;5;7", ("1",))
+
+
+def test_the_bell_needs_no_repaint() -> None:
+    from tui.terminal.driver import _HARMLESS
+
+    assert _HARMLESS.fullmatch("\x07") and not _HARMLESS.fullmatch("\x07\x1b[2J")

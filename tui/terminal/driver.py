@@ -18,9 +18,9 @@ from tui.glyphs import PLAIN_TABLE, wants_ascii
 from tui.terminal.cells import FRAME, CellScreen
 from tui.terminal.line import Line
 
-# Sequences that change neither cells nor cursor: modes of mouse, paste, focus, cursor and keys; pointer; clipboard.
+# Sequences that change neither cells nor cursor: modes of mouse, paste, focus, cursor and keys; pointer; clipboard; the bell.
 _HARMLESS = re.compile(
-    r"(?:\x1b\[\?(?:7|25|100[0-6]|1015|1016|2004|2026|2048)(?:[hl]|\$p)|\x1b\[[<>=][\d;]*u|\x1b\](?:22|52);[^\x07\x1b]*\x07)+"
+    r"(?:\x1b\[\?(?:7|25|100[0-6]|1015|1016|2004|2026|2048)(?:[hl]|\$p)|\x1b\[[<>=][\d;]*u|\x1b\](?:22|52);[^\x07\x1b]*\x07|\x07)+"
 )
 # A short frame cannot be seen half done.
 SYNC_BYTES = 512
