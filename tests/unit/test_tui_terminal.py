@@ -217,3 +217,13 @@ def test_the_bell_needs_no_repaint() -> None:
     from tui.terminal.driver import _HARMLESS
 
     assert _HARMLESS.fullmatch("\x07") and not _HARMLESS.fullmatch("\x07\x1b[2J")
+
+
+def test_a_few_changes_of_two_colours_need_each_colour_once() -> None:
+    terminal = Terminal()
+    terminal.show("\n".join(f"\x1b[{y};1H{' ' * WIDTH}" for y in range(1, HEIGHT + 1)))
+    red, grey = "\x1b[38;2;200;10;20m", "\x1b[38;2;90;90;90m"
+    out = terminal.show("".join(f"\x1b[{y};5H{red}a\x1b[{y};20H{grey}b" for y in range(1, 7)))
+    assert out.count("38;2;200") == 1 and out.count("38;2;90") == 1
+    assert [terminal.screen.display[y][4] + terminal.screen.display[y][19] for y in range(6)] == ["ab"] * 6
+    assert terminal.sent < 300 + WIDTH * HEIGHT + 10 * HEIGHT

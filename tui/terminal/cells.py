@@ -27,6 +27,8 @@ BRIDGE = 4
 URGENT_FRAMES = (0, 8, 64)
 # Of so few cells new texts do not come before new colours.
 FEW_CELLS = 160
+# A cell with a move and a colour of its own takes no more bytes than this.
+MOST_BYTES = 30
 # Of a large frame first rows with new letters are sent, then other new texts, then new colours.
 WORDS, TEXTS, ANY = range(3)
 UNKNOWN = ""
@@ -167,11 +169,11 @@ class CellScreen:
         :attr:`pending` says whether something is left.
         """
         out: list[str] = []
-        if limit is None or not self._fill(limit, out):
-            for y in sorted(self._dirty):
-                low, high = self._dirty[y]
-                for start, end in self._spans(y, low, high):
-                    out.append(self._draw(y, start, end))
+        few = self._few_by_look()
+        easily = few and (limit is None or sum(end - start for _, start, end in few) * MOST_BYTES <= limit)
+        if easily or limit is None or not self._fill(limit, out):
+            for y, start, end in few if easily else self._by_row():
+                out.append(self._draw(y, start, end))
             self._dirty.clear()
             self._stamps.clear()
             if out or self._cursor != self._wished:
@@ -182,6 +184,31 @@ class CellScreen:
             self._look_unknown = False
             out.insert(0, "\x1b[m")
         return "".join(out)
+
+    def _by_row(self) -> Iterator[tuple[int, int, int]]:
+        """All changed spans from above to below."""
+        for y in sorted(self._dirty):
+            for start, end in self._spans(y, *self._dirty[y]):
+                yield y, start, end
+
+    def _few_by_look(self) -> list[tuple[int, int, int]]:
+        """The changed spans, those of one colour after each other, since a colour takes more bytes than a move.
+
+        Empty where there are too many, or where what is right of a character must be drawn after it.
+        """
+        spans = []
+        cells = 0
+        for y, start, end in self._by_row():
+            cells += end - start
+            if cells > FEW_CELLS:
+                return []
+            spans.append((y, start, end))
+        if any(any(map(_is_unsure, self._want[y])) for y in self._dirty):
+            return []
+        order = {self._look: -1}
+        for y, start, _ in spans:
+            order.setdefault(self._want_look[y][start], len(order))
+        return sorted(spans, key=lambda span: (order[self._want_look[span[0]][span[1]]], span))
 
     @property
     def pending(self) -> bool:
@@ -275,6 +302,7 @@ class CellScreen:
         return "".join(out)
 
     def _go(self, x: int, y: int) -> str:
+        x = min(x, self.width - 1)
         at, self._at = self._at, (x, y)
         if at == (x, y):
             return ""
@@ -283,9 +311,13 @@ class CellScreen:
                 return "\r"
             if 0 < x - at[0] < 100:
                 return f"\x1b[{x - at[0]}C" if x - at[0] > 1 else "\x1b[C"
+            if 0 < at[0] - x < 4:
+                return "\b" * (at[0] - x)
             return f"\x1b[{x + 1}G"
         if x == 0:
             return f"\x1b[{y + 1}H" if y else "\x1b[H"
+        if at is not None and 0 <= at[0] - x < 4 and abs(y - at[1]) == 1:
+            return ("\x1b[B" if y > at[1] else "\x1b[A") + "\b" * (at[0] - x)
         return f"\x1b[{y + 1};{x + 1}H"
 
     def leave(self) -> str:

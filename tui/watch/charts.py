@@ -21,7 +21,7 @@ FROM_ZERO = ("grad_norm", "tokens_per_second", "step_seconds")
 # Room beyond the estimated end of an axis whose end is not known exactly.
 SPARE = 1.03
 # A jump of the axis repaints every curve: of a fast run it lasts so long at least, but never leaves most of it empty.
-AHEAD_SECONDS, MOST_AHEAD = 20.0, 8
+AHEAD_SECONDS, MOST_AHEAD = 40.0, 8
 
 
 def make() -> list[Chart]:

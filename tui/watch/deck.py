@@ -24,6 +24,8 @@ from tui.widgets.chart.ticks import KINDS
 from tui.widgets.lines import Line
 
 # While a long record is being read, the charts show its progress this often; each time costs a whole repaint.
+# Between two pictures of a run that makes steps, if no tick comes first.
+TICK_SECONDS = 0.95
 CATCH_UP_SECONDS = 0.5
 SMOOTHING = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # Nobody wants fewer points than this over a whole chart.
@@ -73,6 +75,7 @@ class ChartDeck(Container):
         self._answer: Reading | None = None
         self._moves: tuple[float, int, int] = (0.0, 0, 0)
         self._flushed = self._painted = 0.0
+        self._facts: Facts | None = None
         self._awaits_paint = False
         self._reset = False
 
@@ -119,9 +122,14 @@ class ChartDeck(Container):
             self._want()
 
     def paint(self, facts: Facts, *, ready: bool, fit: bool = False) -> None:
-        """Paint what is new; ``fit`` lays out anew for what is there (it is all read, or the run has ended)."""
+        """Paint what is new; ``fit`` lays out anew for what is there (it is all read, or the run has ended).
+
+        Of a run whose steps come fast it waits for the next tick, so that a cell which several steps change is sent
+        once, with the values.
+        """
         now = time.monotonic()
-        if not (ready or self._reset) and now - self._flushed < CATCH_UP_SECONDS:
+        self._facts = facts
+        if not (fit or self._reset) and now - self._flushed < (TICK_SECONDS if ready else CATCH_UP_SECONDS):
             return
         self._flushed = now
         for chart in self.shown:
@@ -130,8 +138,11 @@ class ChartDeck(Container):
         self._reset = False
 
     def tick(self) -> None:
-        """Once a second: values in legends."""
+        """Once a second: new points, and values in legends."""
+        self._flushed = time.monotonic()
         for chart in self.shown:
+            if self._facts is not None:
+                charts.set_span(chart, self._facts, fit=False, last_x=self._last_x)
             chart.flush()
 
     def on_resize(self) -> None:

@@ -16,6 +16,9 @@ LABEL_WIDTH = 6
 # Between two labels of the x axis; below that they touch.
 MIN_LABEL_DISTANCE = 9
 
+# So many blanks in a row have a colour of their own.
+MANY_BLANKS = 8
+
 
 def header_line(
     title: str,
@@ -162,15 +165,25 @@ def _finite(value: float | None) -> bool:
 
 
 def merge(cells: Sequence[tuple[str, str]]) -> list[Run]:
-    """Join neighbours of one colour; blanks take the colour before them."""
+    """Join neighbours of one colour.
+
+    A few blanks take the colour before them; many always have the same one, so that they need not be sent again when
+    what is before them changes.
+    """
     runs: list[Run] = []
-    text, colour = "", "text"
+    text, colour, blanks = "", "text", 0
     for char, own in cells:
-        if char == " " or own == colour or not text.strip():
-            colour = own if char != " " else colour
-            text += char
-        else:
-            runs.append((text, colour))
+        if char == " ":
+            blanks += 1
+            continue
+        if blanks >= MANY_BLANKS:
+            runs += [(text, colour), (" " * blanks, "text")]
             text, colour = char, own
-    runs.append((text, colour))
-    return runs
+        elif own == colour or not text:
+            text, colour = text + " " * blanks + char, own
+        else:
+            runs.append((text + " " * blanks, colour))
+            text, colour = char, own
+        blanks = 0
+    runs += [(text, colour), (" " * blanks, "text")] if blanks >= MANY_BLANKS else [(text + " " * blanks, colour)]
+    return [run for run in runs if run[0]]
