@@ -23,9 +23,9 @@ from tui.widgets.chart.raster import DOT_COLUMNS
 from tui.widgets.chart.ticks import KINDS
 from tui.widgets.lines import Line
 
-# While a long record is being read, the charts show its progress this often; each time costs a whole repaint.
 # Between two pictures of a run that makes steps, if no tick comes first.
 TICK_SECONDS = 0.95
+# While a long record is being read, the charts show its progress this often; each time costs a whole repaint.
 CATCH_UP_SECONDS = 0.5
 SMOOTHING = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 # Nobody wants fewer points than this over a whole chart.

@@ -15,7 +15,6 @@ Run = tuple[str, str]
 LABEL_WIDTH = 6
 # Between two labels of the x axis; below that they touch.
 MIN_LABEL_DISTANCE = 9
-
 # So many blanks in a row have a colour of their own.
 MANY_BLANKS = 8
 
