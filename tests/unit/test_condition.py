@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ from engine.snapshot import RunFollower
 from engine.status import RunState
 from tests.support import append_step, make_run
 from tui.glyphs import ASCII, glyphs
-from tui.watch import condition, signs, words
-from tui.watch.facts import Facts
+from tui.watch import condition, hardware, signs, words
+from tui.watch.facts import LAST_VALUES, Facts
 from tui.watch.feed import WatchFeed
 from tui.watch.machine import Card, Machine, read
 from tui.watch.signs import Sign, Watcher
@@ -148,6 +149,40 @@ def test_idle_cards_are_seen_only_while_training() -> None:
     for _ in range(20):
         story.now += 5
         assert "idle" not in story.read(gpus=[{"index": 0, "utilization": 0, "own": True}])
+
+
+def test_an_idle_card_is_not_told_of_an_evaluation_that_follows() -> None:
+    story = Story()
+    for _ in range(15):
+        story.train(10, noisy(1, lambda step: 1.0))
+        seen = story.read(gpus=[{"index": 0, "utilization": 4, "own": True}])
+    assert seen == ("idle",)
+    story.tell("phase", name="evaluating")
+    story.now += 1.1
+    assert "idle" not in story.kinds()
+
+
+@pytest.mark.parametrize(
+    "odd", ["NaN", math.nan, math.inf, -1, 10**400, 1e-300, 0, None, "many", []], ids=lambda odd: repr(odd)[:12]
+)
+def test_figures_of_the_machine_that_cannot_be_are_unknown(odd: Any) -> None:
+    story = Story(save_steps=1000)
+    story.train(50, noisy(0, lambda step: 1.0))
+    story.tell("step", step=51, loss=1.0, gpu_memory_allocated=odd, gpu_memory_reserved=odd, gpu_memory_peak=odd)
+    card = {"index": 0, "own": True, "utilization": odd, "temperature": odd, "power": odd}
+    for fields in (
+        {"memory_used": odd, "memory_total": 80 * GIB},
+        {"memory_used": GIB, "memory_total": odd, "memory_own": odd},
+    ):
+        host = {"cpu": odd, "cores": odd, "memory_used": GIB, "memory_total": odd, "run_memory": odd}
+        story.now += 10
+        story.read(gpus=[{**card, **fields}], host=host, disk={"free": GIB, "total": odd, "next_checkpoint": odd})
+        assert "disk" not in story.kinds()
+        values = {name: story.view.steps.last(name) for name in LAST_VALUES}
+        live = facts(machine=story.machine, values=values)
+        for width, height in ((120, 40), (40, 8)):
+            shown = "\n".join(text(line) for line in hardware.lines(live, story.now, width, height))
+            assert "1.0 GiB free" in shown and "nan" not in shown and "inf" not in shown
 
 
 def test_disk_short_counts_the_checkpoints_to_come() -> None:

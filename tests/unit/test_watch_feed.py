@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.events import EventWriter
+from engine import snapshot
+from engine.events import EventWriter, encode
 from engine.rundir import RunDir, write_json
 from tests.support import append_step, make_run
+from tui.watch import feed as feed_module
 from tui.watch import values, words
 from tui.watch.curves import SMOOTH_LOSS, Curve
 from tui.watch.facts import Control, Facts
@@ -83,6 +85,35 @@ def test_a_resume_supersedes_what_was_sent(tmp_path: Path) -> None:
     got = points([u for u in updates if u], "loss")
     assert [x for x, _ in got] == list(range(1, 14))
     assert got[-1][1] == 9.0
+
+
+def test_of_a_record_that_is_still_being_read_nothing_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "PIECE", 1 << 14)
+    monkeypatch.setattr(feed_module, "BUDGET_SECONDS", 0.0)
+    # Its first steps are an hour old; to its end it goes on to this moment.
+    run = make_run(
+        tmp_path / "run", steps=400, total=800, state="running", created=time.time() - 3600, step_seconds=0.1
+    )
+    with run.events.open("ab") as file:
+        for step in range(401, 601):
+            file.write(encode({"type": "step", "time": time.time() - (600 - step) * 0.1, "attempt": 1, "step": step,
+                               "total_steps": 800, "loss": 1.0, "step_seconds": 0.1}))  # fmt: skip
+    feed = WatchFeed(run.path)
+    updates = [update for update in (feed.poll() for _ in range(40)) if update is not None]
+    early, late = updates[0], updates[-1]
+    assert early.facts.step < 400 and not early.caught_up and late.caught_up and late.facts.step == 600
+    assert early.facts.median_step is not None
+    for update in updates[:-1]:
+        if not update.caught_up:
+            facts = update.facts
+            assert facts.remaining is None and facts.signs == () and not facts.state.stalled
+            assert "reading" in said(facts) and "progressing" not in said(facts)
+    assert late.facts.remaining is not None and late.facts.signs and "reading" not in said(late.facts)
+    append_step(run, 601, 1.0)
+    again = feed.poll()
+    assert again is not None and not again.facts.reading
 
 
 def test_host_memory_only_without_a_gpu(tmp_path: Path) -> None:

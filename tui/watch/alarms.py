@@ -19,6 +19,7 @@ class Alarms:
         self.newest: tuple[int, str, str] | None = None
         self.nonfinite = ""
         self.watcher = Watcher()
+        self._caught_up = False
         self._seen = 0
         self._attempt = 0
 
@@ -35,6 +36,11 @@ class Alarms:
             elif notice.kind == DIVERGENCE:
                 self._ring("warning", clean(notice.text, 300))
         self._seen = view.notices_seen
+
+    def is_reading(self, caught_up: bool) -> bool:
+        """Whether a long record is still being read; a step that came just now is none."""
+        before, self._caught_up = self._caught_up, caught_up
+        return not (caught_up or before)
 
     def _ring(self, level: str, text: str) -> None:
         self.newest = ((self.newest[0] if self.newest else 0) + 1, level, text)

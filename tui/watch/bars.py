@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,9 @@ class Marks:
             ("this run", self.own, 1, "accent"),
             ("used", self.used, 2, "muted"),
         )
-        return [(name, size, sign, colour) for name, size, sign, colour in found if size is not None]
+        return [
+            (name, size, sign, colour) for name, size, sign, colour in found if size is not None and math.isfinite(size)
+        ]
 
 
 def characters() -> str:
@@ -49,24 +52,28 @@ def peak_mark() -> str:
 
 def memory(marks: Marks, total: float, width: int) -> Line:
     """A bar of ``width`` cells, of ``total`` bytes."""
-    if width <= 0 or total <= 0:
+    if width <= 0 or not 0 < total < math.inf:
         return []
     chars = characters()
     cells: list[tuple[str, str]] = []
     for _, size, sign, colour in marks.parts:
-        end = min(width, max(1 if size > 0 else 0, round(size / total * width)))
+        end = max(1 if size > 0 else 0, _cells(size / total, width))
         cells += [(chars[sign], colour)] * (end - len(cells))
     cells += [(chars[3], "rule")] * (width - len(cells))
-    if marks.peak is not None and marks.peak > 0:
-        cells[min(width - 1, max(0, round(marks.peak / total * width) - 1))] = (peak_mark(), "warning")
+    if marks.peak is not None and 0 < marks.peak < math.inf:
+        cells[max(0, _cells(marks.peak / total, width) - 1)] = (peak_mark(), "warning")
     return _joined(cells)
+
+
+def _cells(share: float, width: int) -> int:
+    return round(min(1.0, max(0.0, share)) * width)
 
 
 def key(marks: Marks, width: int) -> list[Line]:
     """What a bar's characters stand for, in GiB; in two lines where one has no room, shortened to no characters at last."""
     chars = characters()
     entries = [((chars[sign], colour), f" {name} {size / GIB:.1f}") for name, size, sign, colour in marks.parts]
-    if marks.peak is not None:
+    if marks.peak is not None and math.isfinite(marks.peak):
         entries.insert(1, ((peak_mark(), "warning"), f" peak {marks.peak / GIB:.1f}"))
     if len(entries) < 2:
         return []
@@ -95,8 +102,8 @@ def short_key(width: int) -> Line:
 def share(whole: float, own: float | None, width: int) -> Line:
     """A share of one thing: this run's part, then what others use, then the rest."""
     chars = characters()
-    end = min(width, max(0, round(whole * width)))
-    mine = min(end, max(0, round(own * width))) if own is not None else 0
+    end = _cells(whole, width)
+    mine = min(end, _cells(own, width)) if own is not None else 0
     return _joined(
         [(chars[0], "accent")] * mine + [(chars[2], "muted")] * (end - mine) + [(chars[3], "rule")] * (width - end)
     )

@@ -64,6 +64,8 @@ def _items(facts: Facts, now: float) -> list[Item]:
                 f"{what}, nothing was heard for {fmt.duration(_silence(facts, now))}",
             )
         ]
+    if facts.reading:
+        return [(g.state(states.STARTING), "reading", "accent", "the record has not been read to its end yet")]
     items: list[Item] = []
     bad = _nonfinite(facts)
     if bad:

@@ -82,6 +82,8 @@ class Facts:
     queue_position: int | None = None
     waits_for: str = ""
     damaged: int = 0
+    # The record has not been read to its end: what was read last is not the present.
+    reading: bool = False
 
 
 def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
@@ -90,11 +92,12 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
     steps = view.steps
     config = view.config
     checkpoint = view.checkpoints[-1] if view.checkpoints else {}
-    goes_on = _before_first_step(follower)
+    reading = alarms.is_reading(follower.caught_up)
+    goes_on = not reading and _before_first_step(view)
     notice = view.notices[-1] if view.notices else None
     alarms.follow(view)
     machine = alarms.watcher.machine(view)
-    remaining = _remaining(view, goes_on)
+    remaining = None if reading else _remaining(view, goes_on)
     control = view.controls[-1] if view.controls else None
     best_loss, best_step = curves.best or (None, None)
     recorded = _whole(view.status.get("step")) or 0
@@ -134,7 +137,7 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
         checkpoints=len(view.checkpoints),
         last_checkpoint=_whole(checkpoint.get("step")),
         machine=machine,
-        signs=alarms.watcher.follow(view, machine, fresh=goes_on),
+        signs=() if reading else alarms.watcher.follow(view, machine, fresh=goes_on),
         has_adapter=not view.state.live and (run.path / "adapter_config.json").is_file(),
         attempt=view.attempt_number,
         resumed_step=view.resumed_step,
@@ -143,13 +146,13 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
         queue_position=view.queue_position,
         waits_for=clean(view.waits_for, 300),
         damaged=view.damaged,
+        reading=reading,
     )
 
 
-def _before_first_step(follower: RunFollower) -> bool:
-    view = follower.view
+def _before_first_step(view: RunView) -> bool:
     again = view.attempt_number > 1 or view.resumed_step is not None
-    return again and view.state.live and follower.caught_up and view.step_attempt < view.attempt_number
+    return again and view.state.live and view.step_attempt < view.attempt_number
 
 
 def _next_total(view: RunView) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.watch import bars
@@ -227,7 +229,7 @@ def _age(facts: Facts, now: float) -> Line:
 
 
 def _gib(value: float | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return glyphs().dash
     return f"{value / GIB:.1f}" if value < 1000 * GIB else f"{value / GIB:.0f}"
 

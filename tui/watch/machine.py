@@ -68,8 +68,7 @@ def read(event: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]] = ()) ->
         return Machine()
     host, disk = _map(event.get("host")), _map(event.get("disk"))
     history = _histories(earlier)
-    found = event.get("gpus")
-    cards = [_card(entry, history) for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    cards = [_card(entry, history) for entry in entries(event)]
     cores = real(host.get("cores"))
     return Machine(
         time=real(event.get("time")),
@@ -78,26 +77,24 @@ def read(event: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]] = ()) ->
         cpu=real(host.get("cpu")),
         cores=int(cores) if cores and 0 < cores < 1e6 else None,
         run_cpu=real(host.get("run_cpu")),
-        memory_used=real(host.get("memory_used")),
-        memory_total=real(host.get("memory_total")),
-        run_memory=real(host.get("run_memory")),
-        disk_free=real(disk.get("free")),
-        disk_total=real(disk.get("total")),
-        checkpoint=real(disk.get("next_checkpoint")),
+        memory_used=amount(host.get("memory_used")),
+        memory_total=amount(host.get("memory_total")),
+        run_memory=amount(host.get("run_memory")),
+        disk_free=amount(disk.get("free")),
+        disk_total=amount(disk.get("total")),
+        checkpoint=amount(disk.get("next_checkpoint"), least=1.0),
     )
 
 
 def _card(entry: dict[str, Any], history: dict[int, tuple[int | None, ...]]) -> Card:
-    index = entry.get("index")
-    index = index if isinstance(index, int) and not isinstance(index, bool) else -1
-    mine = entry.get("own")
+    index, mine = _index(entry), entry.get("own")
     return Card(
         index=index,
         name=clean(str(entry.get("name") or ""), 60),
         utilization=real(entry.get("utilization")),
-        used=real(entry.get("memory_used")),
-        total=real(entry.get("memory_total")),
-        own=real(entry.get("memory_own")),
+        used=amount(entry.get("memory_used")),
+        total=amount(entry.get("memory_total"), least=1.0),
+        own=amount(entry.get("memory_own")),
         temperature=real(entry.get("temperature")),
         power=real(entry.get("power")),
         power_limit=real(entry.get("power_limit")),
@@ -109,20 +106,38 @@ def _card(entry: dict[str, Any], history: dict[int, tuple[int | None, ...]]) -> 
 def _histories(readings: Iterable[Mapping[str, Any]]) -> dict[int, tuple[int | None, ...]]:
     columns: dict[int, list[int | None]] = {}
     for reading in list(readings)[-HISTORY:]:
-        cards = reading.get("gpus")
-        for entry in cards if isinstance(cards, list) else []:
-            index = entry.get("index") if isinstance(entry, dict) else None
-            if isinstance(index, int):
-                use = real(entry.get("utilization"))
-                columns.setdefault(index, []).append(None if use is None else int(min(100, max(0, use))))
+        for entry in entries(reading):
+            use = real(entry.get("utilization"))
+            columns.setdefault(_index(entry), []).append(None if use is None else int(min(100, max(0, use))))
     return {index: tuple(column) for index, column in columns.items()}
+
+
+def entries(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What an event says of each card, as it stands there."""
+    found = event.get("gpus")
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def _index(entry: dict[str, Any]) -> int:
+    index = entry.get("index")
+    return index if isinstance(index, int) and not isinstance(index, bool) else -1
 
 
 def real(value: Any) -> float | None:
     """A finite number, else ``None``."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return found if math.isfinite(found) else None
+
+
+def amount(value: Any, least: float = 0.0) -> float | None:
+    """Bytes, or whatever else is counted: a finite number from ``least`` on, else ``None``."""
+    found = real(value)
+    return found if found is not None and found >= least else None
 
 
 def _map(value: Any) -> dict[str, Any]:

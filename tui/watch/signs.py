@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.view import RunView
 from tui import format as fmt
-from tui.watch.machine import Machine, read, real
+from tui.watch.machine import Machine, entries, read, real
 from tui.watch.times import heat, pace_words
 
 DISK, DIVERGING, CLIMBING, SLOW, IDLE, PROGRESSING = "disk", "diverging", "climbing", "slow", "idle", "progressing"
@@ -49,7 +49,7 @@ class Watcher:
     def __init__(self) -> None:
         self.signs: tuple[Sign, ...] = ()
         self._renewed = -math.inf
-        self._seen: tuple[int, float | None, bool] | None = None
+        self._seen: tuple[int, float | None, str, bool] | None = None
         self._idle_marks: list[tuple[float, float]] = []
         self._reading: tuple[Mapping[str, Any] | None, Machine] = (None, Machine())
         self._begin(None)
@@ -80,7 +80,7 @@ class Watcher:
             self.signs = ()
             return self.signs
         self._note_reading(view)
-        stamp = (len(view.steps), machine.time, fresh)
+        stamp = (len(view.steps), machine.time, view.phase.name, fresh)
         if stamp == self._seen or 0 <= now - self._renewed < 1.0:
             return self.signs
         self._seen = stamp
@@ -186,15 +186,16 @@ class Watcher:
                 continue
             if phase.name != "training" or (phase.since is not None and when < phase.since + 2):
                 continue
-            cards = reading.get("gpus")
-            uses = [real(c.get("utilization")) for c in cards if isinstance(c, dict) and c.get("own") is not False] \
-                if isinstance(cards, list) else []  # fmt: skip
+            uses = [real(card.get("utilization")) for card in entries(reading) if card.get("own") is not False]
             known = [use for use in uses if use is not None]
             if known:
                 self._idle_marks.append((when, max(known)))
         del self._idle_marks[:-20]
 
     def _idle(self, view: RunView, machine: Machine, now: float) -> Sign | None:
+        if view.phase.name != "training":  # who evaluates or saves does something else with the card
+            self._on.discard(IDLE)
+            return None
         marks = [use for when, use in self._idle_marks if now - IDLE_SECONDS - 5 <= when]
         enough = len(marks) >= IDLE_READINGS and now - IDLE_SECONDS + 15 >= self._idle_marks[0][0]
         top = max(marks, default=100.0)
