@@ -213,6 +213,11 @@ async def test_what_happened_to_the_file_is_said(tmp_path: Path) -> None:
     app = LogApp(path)
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: "is a directory" in app.log_pane.text)
+        app.log_pane.search("hello")
+        app.log_pane._want("around", 0)
+        app.log_pane._draw()
+        assert "is a directory" in app.log_pane.text and "searching" not in app.rule
+        app.log_pane.end_search()
         path.rmdir()
         path.write_text("hello\n")
         await until(pilot, lambda: app.body == ["  hello"])

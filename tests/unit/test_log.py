@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -264,6 +266,49 @@ def test_what_is_no_file_does_not_hang(tmp_path: Path, kind: str) -> None:
     view = reader.poll()
     assert time.perf_counter() - began < 0.5
     assert view.rows == () and (f"is a {kind}" in view.trouble if kind != "missing" else not view.trouble)
+
+
+@pytest.mark.parametrize("kind", ["denied", "directory", "pipe", "missing", "failing"])
+def test_a_log_that_cannot_be_read_is_not_tried_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\n")
+    tries = 0
+    if kind in ("denied", "failing"):  # root may read everything
+        name = "open" if kind == "denied" else "pread"
+        real = getattr(os, name)
+
+        def refuse(*arguments: Any, **more: Any) -> Any:
+            nonlocal tries
+            if name == "open" and arguments[0] != path:
+                return real(*arguments, **more)
+            tries += 1
+            raise OSError(errno.EACCES if name == "open" else errno.EIO, "no way")
+
+        monkeypatch.setattr(os, name, refuse)
+    else:
+        path.unlink()
+        if kind == "directory":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+    log = LogFile(path)
+    log.ask(LogAsk(1, 0, "around", 3, search="two"))
+    first = log.poll(10.0)
+    assert not log.busy and (kind == "missing" or (first is not None and first.trouble))
+    before = tries
+    assert all(log.poll(10.0 + wait / 100) is None for wait in range(40)) and tries == before
+    assert log.poll(10.5) is None, "the same trouble is no news"
+    if kind in ("denied", "failing"):
+        assert tries > before
+        monkeypatch.undo()
+    elif kind != "missing":
+        path.rmdir() if kind == "directory" else path.unlink()
+    path.write_text("one\ntwo\n")
+    view = log.poll(11.0)
+    assert view is not None and view.texts == ("one", "two") and not view.trouble
+    assert view.part is not None and view.found is not None and len(view.found.ats) == 1
 
 
 def test_a_huge_log_is_bounded(tmp_path: Path) -> None:

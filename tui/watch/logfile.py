@@ -81,6 +81,7 @@ class LogFile:
         self.path = path
         self._view = LogView()
         self._seen = False
+        self._blocked = False
         self._next = 0.0
         self._ask = self._answered = LogAsk()
         self._search: Search | None = None
@@ -96,7 +97,12 @@ class LogFile:
 
     @property
     def busy(self) -> bool:
-        """Whether something that was asked for is not done: poll again at once."""
+        """Whether something that was asked for is not done: poll again at once.
+
+        Not of a file that cannot be read: that is tried again when its end would be read anyway.
+        """
+        if self._blocked:
+            return False
         search = self._search
         asked = self._ask is not self._answered and bool(self._ask.want)
         return asked or (search is not None and not search.done) or self._ask.search != (search.text if search else "")
@@ -106,23 +112,29 @@ class LogFile:
         now = time.monotonic() if now is None else now
         before = self._view
         due = now >= self._next
-        if not due and not self.busy and self._ask is self._answered:
+        if not due and (self._blocked or (not self.busy and self._ask is self._answered)):
             return None
+        if due:
+            self._next = now + EVERY_SECONDS
+        self._blocked = True
+        fd = -1
         try:
             fd = self._open()
+            if fd >= 0:
+                if due or not self._next:  # the latter: it is another file
+                    self._next = now + EVERY_SECONDS
+                    self._read_end(fd)
+                self._answer(fd, now)
+                self._blocked = False
         except OSError as error:
-            return self._lost(error)
-        if fd < 0:
-            return self._view if self._view is not before else None
-        try:
-            if due:
-                self._next = now + EVERY_SECONDS
-                self._read_end(fd)
-            self._answer(fd, now)
-        except OSError as error:
-            self._view = replace(self._view, trouble=_words(error))
+            if fd < 0:
+                self._lost(error)
+            else:
+                self._trouble(_words(error))
+            self._view = before if self._view == before else self._view
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
         return self._view if self._view is not before else None
 
     # -- the file ---------------------------------------------------------------------------------------------------
@@ -151,17 +163,16 @@ class LogFile:
         """Whether what stood at the end still stands there: a log may be emptied and grow beyond its old end."""
         return os.pread(fd, len(self._print), self._view.size - len(self._print)) == self._print
 
-    def _lost(self, error: OSError) -> LogView | None:
+    def _lost(self, error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
             name = clean(self.path.name, 200)
-            return self._trouble(f"{name} is gone; this is what was read of it" if self._view.rows else "")
-        return self._trouble(_words(error))
+            self._trouble(f"{name} is gone; this is what was read of it" if self._view.rows else "")
+        else:
+            self._trouble(_words(error))
 
-    def _trouble(self, text: str) -> LogView | None:
-        if self._view.trouble == text:
-            return None
-        self._view = replace(self._view, trouble=text)
-        return self._view
+    def _trouble(self, text: str) -> None:
+        if self._view.trouble != text:
+            self._view = replace(self._view, trouble=text)
 
     # -- its end ----------------------------------------------------------------------------------------------------
 
@@ -223,9 +234,9 @@ class LogFile:
     def _answer(self, fd: int, now: float) -> None:
         ask, size = self._ask, self._view.size
         if ask is not self._answered:
-            self._answered = ask
             if ask.want and ask.generation == self._view.generation:
                 self._view = replace(self._view, part=self._part(fd, ask, size))
+            self._answered = ask
         if not ask.search or ask.generation != self._view.generation:
             self._search = None
             if self._view.found is not None:

@@ -348,9 +348,8 @@ class LogTail(Lines):
         if self.following and self._view.skipped and body:
             body[0] = [(f"{glyphs().ellipsis} {self._view.skipped} skipped; scrolling back shows them", "warning")]
         if not self._log:
-            words = "looking for them" if self._pending else self._view.trouble or self.empty
-            if self.only_warnings and not self._pending and not self._view.trouble:
-                words = "no warnings or errors"
+            words = "no warnings or errors" if self.only_warnings else self.empty
+            words = self._view.trouble or ("looking for them" if self._pending else words)
             body.append([(shorten(words, self.size.width), "muted")])
         return body
 
@@ -378,7 +377,8 @@ class LogTail(Lines):
         more = "" if found and found.done and not found.capped else "+"
         text = f'"{shorten(cells(clean(self._ask.search, 100)), 30)}"'
         share = 100 - 100 * found.low // max(1, self._view.size) if found else 0
-        going = "" if found and found.done else f", searching {share}%"
+        goes_on = self._view.size and not self._view.trouble and not (found and found.done)
+        going = f", searching {share}%" if goes_on else ""
         if not ats:
             return f"{text} no match{going}"
         index = bisect_left(ats, self._here)
