@@ -29,15 +29,23 @@ MAX_ATTEMPTS = 100_000
 MAX_CHECKPOINTS = 20_000
 # Bytes read at a time: little enough for a thread beside one that draws.
 PIECE = 1 << 18
+# The metrics that a run's guardian tells in ``status.json``.
+TOLD = frozenset({"loss", "epoch", "eval_loss", "step_seconds"})
 
 __all__ = ["NOT_METRICS", "MetricTable", "Notice", "Phase", "RunFollower", "RunView", "tail"]
 
 
 class RunFollower:
-    """Keeps a :class:`RunView` up to date with a run directory; :meth:`poll` returns whether anything changed."""
+    """Keeps a :class:`RunView` up to date with a run directory; :meth:`poll` returns whether anything changed.
 
-    def __init__(self, path: str | Path) -> None:
+    ``guards`` is for the run's own guardian, whom nothing outside of the run's directory may hold up (a home that does
+    not answer): no cache, no inference of the state, and of the rows only what it tells.
+    """
+
+    def __init__(self, path: str | Path, *, guards: bool = False) -> None:
         self.rundir = RunDir(path)
+        self._guards = guards
+        self._in_memory = guards
         self.view = self._empty()
         self._events = EventReader(self.rundir.events)
         self._supervisor = EventReader(self.rundir.supervisor_events)
@@ -51,10 +59,11 @@ class RunFollower:
         """Read what is new, for about ``budget_seconds``; call again while it is not :attr:`caught_up`."""
         changed = self._records()
         if self.view.steps.store.lost:
+            self._in_memory = True  # what was lost once would be lost again
             self._restart()
             self._events.forget()
             self._supervisor.forget()
-        elif not self._begun:
+        elif not self._begun and not self._in_memory:
             self._kept = remembered.recall(self.view, self._events, self._supervisor)
             changed |= self._kept > 0
         self._begun = True
@@ -75,6 +84,7 @@ class RunFollower:
                 changed = True
                 self._apply_supervisor(event)
             more = self._supervisor.offset != before and time.monotonic() < deadline
+        changed |= self._note_behind()
         changed |= self._infer()
         damaged = sum(stream.damaged for stream in (self._events, self._supervisor))
         if not self.view.state.live:  # nobody will finish a torn last line any more
@@ -89,6 +99,15 @@ class RunFollower:
         """Whether both streams have been read to their ends."""
         return self._events.at_end and self._supervisor.at_end
 
+    def _note_behind(self) -> bool:
+        """More than the few lines that came this moment."""
+        try:
+            unread = self.rundir.events.stat().st_size - self._events.offset
+        except OSError:
+            unread = 0
+        before, self.view.behind = self.view.behind, unread > PIECE
+        return self.view.behind != before
+
     def read_all(self) -> RunView:
         """Read to the end, however long it takes; for commands, not for screens."""
         self.poll(1.0)
@@ -102,13 +121,16 @@ class RunFollower:
     def _keep(self) -> None:
         """Write down what is known, for the next opening of a long stream."""
         offset = self._events.offset
+        if self._in_memory:
+            return
         if cache.is_due(offset, self._kept, growing=self.view.state.live) and self.caught_up:
             remembered.remember(self.view, self._events, self._supervisor)
             self._kept = offset  # where it could not be kept, it is tried again when there is more
 
     def _empty(self) -> RunView:
-        store = Store(self.rundir.events)  # of both tables: they become one cache
-        return RunView(self.rundir.path, steps=MetricTable(store), evals=MetricTable(store))
+        store = Store.in_memory() if self._in_memory else Store(self.rundir.events)  # of both tables: one cache
+        only = TOLD if self._guards else None
+        return RunView(self.rundir.path, steps=MetricTable(store, only), evals=MetricTable(store, only))
 
     def _restart(self) -> None:
         old = self.view
@@ -183,7 +205,7 @@ class RunFollower:
     def _apply(self, event: dict[str, Any]) -> None:
         view = self.view
         when = float(event["time"]) if is_time(event.get("time")) else None
-        view.last_event = when or view.last_event
+        view.last_event = when or view.last_event  # the worker's own: nobody else's are signs of its life
         named = event.get("attempt")
         attempt = named if is_count(named) and 0 < named < MAX_ATTEMPTS else view.attempt
         view.attempt = max(view.attempt, attempt)
@@ -195,16 +217,22 @@ class RunFollower:
                 name = str(event.get("name") or "")
                 since = view.phase.since if name == view.phase.name else when
                 view.phase = Phase(name, number(event.get("done")), number(event.get("total")), since)
-            case "notice":
-                level, text, kind = (str(event.get(key) or "") for key in ("level", "text", "kind"))
-                view.notices.append(Notice(when or NAN, level or "info", text, kind, step_of(event)))
-                view.notices_seen += 1
-            case "control":
-                view.controls.append(event)
-                view.controls_seen += 1
+            case "notice" | "control":
+                self._tell(event)
             case "state":
                 view.last_state = RunState(str(event.get("state", "")), str(event.get("reason") or ""))
                 view.last_state_attempt = attempt
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        view = self.view
+        if event["type"] == "control":
+            view.controls.append(event)
+            view.controls_seen += 1
+            return
+        when = float(event["time"]) if is_time(event.get("time")) else NAN
+        level, text, kind = (str(event.get(key) or "") for key in ("level", "text", "kind"))
+        view.notices.append(Notice(when, level or "info", text, kind, step_of(event)))
+        view.notices_seen += 1
 
     def _apply_progress(self, event: dict[str, Any], attempt: int, when: float) -> None:
         view, step = self.view, step_of(event)
@@ -245,10 +273,12 @@ class RunFollower:
         if event["type"] == "hardware":
             self.view.hardware = event
         elif event["type"] in ("notice", "control"):
-            self._apply({**event, "time": event.get("time")})
+            self._tell(event)
 
     def _infer(self) -> bool:
         view = self.view
+        if self._guards:
+            return False
         live = str(view.status.get("state")) in states.LIVE or not view.status
         # What has not been read yet may be newer: of a record that is still being read no silence is told.
         silent = states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name)

@@ -79,6 +79,8 @@ class RunView:
     last_event: float | None = None
     damaged: int = 0
     problems: list[str] = field(default_factory=list)
+    # Much of the record has not been read yet: what stands here is of an earlier time.
+    behind: bool = False
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -186,8 +188,8 @@ class RunView:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds until the end at the pace of recent steps, evaluations and saves counted in."""
-        return self.pace.remaining(self)
+        """Seconds until the end at the pace of recent steps, evaluations and saves counted in; ``None`` if not known."""
+        return None if self.behind else self.pace.remaining(self)
 
 
 def _time(value: Any) -> float | None:

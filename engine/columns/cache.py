@@ -7,6 +7,7 @@ damaged is as good as none.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.columns import table as tables
-from engine.columns.store import DATA, FORMAT, INDEX, TEMPORARY, DataFile, Store, folder, key, remove
+from engine.columns.store import DATA, FORMAT, INDEX, TEMPORARY, DataFile, Store, folder, is_held, key, remove
 from engine.columns.table import Block, MetricTable
 
 # Shorter streams are read faster than a cache is worth.
 WORTH_BYTES = 20 << 20
 # How much more there must be until it is kept again: while the stream grows, and at its end.
 MORE_BYTES, LAST_BYTES = 20 << 20, 1 << 20
-# An index larger than this (thousands of long samples) is not kept.
+# An index larger than this is not kept.
 MAX_INDEX = 32 << 20
 _END_BYTES = 64 << 10
 _SAMPLES, _SAMPLE_BYTES = 16, 4096
@@ -74,7 +75,8 @@ def find(events: Path, supervisor: Path) -> Found | None:
     for path, index in _fitting(events, supervisor):
         try:
             data = DataFile.open(path)
-            os.utime(path)  # the oldest unused ones are removed first
+            with contextlib.suppress(OSError):  # a cache that may only be read is one, too
+                os.utime(path)  # the oldest unused ones are removed first
             if _sound(data, index):
                 return Found(data, index)
         except (OSError, ValueError, LookupError, TypeError):
@@ -83,8 +85,16 @@ def find(events: Path, supervisor: Path) -> Found | None:
 
 
 def is_known(events: Path, supervisor: Path) -> bool:
-    """Whether a cache stands ready; whether its blocks are whole is not looked at."""
-    return any(path.exists() for path, _ in _fitting(events, supervisor))
+    """Whether a cache stands ready that can be read as a whole; whether its bytes are right is not looked at."""
+    return any(_is_complete(path, index) for path, index in _fitting(events, supervisor))
+
+
+def _is_complete(path: Path, index: dict[str, Any]) -> bool:
+    try:
+        end = max(block[1] + block[2] for name in ("steps", "evals") for block in index[name]["blocks"])
+        return os.access(path, os.R_OK) and bool(path.stat().st_size >= end)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _fitting(events: Path, supervisor: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -105,17 +115,37 @@ def _fitting(events: Path, supervisor: Path) -> Iterator[tuple[Path, dict[str, A
         yield path.with_suffix(DATA), index
 
 
+def may_publish(store: Store, offset: int, supervisor: Path) -> bool:
+    """Whether what is known up to ``offset`` can become the cache: the store is this object's, and nobody else keeps one.
+
+    Of several readers of a stream the first one keeps the cache; another does so only if that one falls far behind.
+    """
+    if store.refused or store.lost or store.events is None or len(store.files) > 1:
+        return False
+    own = store.files[0] if store.files else None
+    try:
+        if own is not None and not (own.owned and own.named and own.path.name.startswith(key(store.events))):
+            return False
+        for path, index in _fitting(store.events, supervisor):
+            if (own is None or path != own.path) and path.exists():
+                held, known = is_held(path), index["events"]["offset"]
+                if known > offset or (held and known > offset - 2 * MORE_BYTES):
+                    return False
+    except OSError:
+        return False
+    return True
+
+
 def publish(store: Store, index: dict[str, Any]) -> bool:
-    """Make what is in the store the cache; ``False`` where that is not this object's to do, or the disk refuses."""
-    if len(store.files) != 1 or not store.files[0].owned or store.refused or store.events is None:
+    """Make what is in the store the cache, where it :func:`may_publish`; ``False`` where the disk refuses."""
+    if len(store.files) != 1 or store.refused or store.events is None:
         return False
     data = store.files[0].path
     temporary = data.with_suffix(TEMPORARY)
     try:
         name = key(store.events)
-        if not (store.files[0].named and data.name.startswith(name)):
-            return False
-        text = json.dumps(index, separators=(",", ":")).encode()
+        # As UTF-8, not in escapes, which make six bytes of each letter beyond ASCII.
+        text = json.dumps(index, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
         if len(text) > MAX_INDEX:
             return False
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -123,11 +153,18 @@ def publish(store: Store, index: dict[str, Any]) -> bool:
             file.write(b"%08x " % zlib.crc32(text) + text)
         os.replace(temporary, data.with_suffix(INDEX))
         for other in data.parent.glob(f"{name}-*{INDEX}"):
-            if other.stem != data.stem:
+            if other.stem != data.stem and not _is_in_use(other.with_suffix(DATA)):
                 remove(other.with_suffix(DATA))
     except (OSError, ValueError, TypeError, RecursionError):
         return False
     return True
+
+
+def _is_in_use(data: Path) -> bool:
+    try:
+        return bool(is_held(data))
+    except OSError:
+        return False
 
 
 def dump(table: MetricTable) -> dict[str, Any]:

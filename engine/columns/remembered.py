@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -13,11 +14,14 @@ from engine.view import Notice, Phase, RunView
 
 _PLAIN = ("notices_seen", "controls_seen", "step", "attempt", "step_attempt", "attempt_row", "last_state_attempt",
           "last_event")  # fmt: skip
-_LISTS = ("checkpoints", "controls", "samples", "readings")
+_LISTS = ("checkpoints", "controls", "readings")
 
 
 def remember(view: RunView, events: EventReader, supervisor: EventReader) -> bool:
     """Keep all this for the next opening; ``False`` where it cannot be kept. Never raises."""
+    store = view.steps.store
+    if not cache.may_publish(store, events.offset, supervisor.path):
+        return False  # before anything is copied
     try:
         index = {
             "format": cache.FORMAT,
@@ -27,10 +31,12 @@ def remember(view: RunView, events: EventReader, supervisor: EventReader) -> boo
             "view": _state(view),
             "steps": cache.dump(view.steps),
             "evals": cache.dump(view.evals),
+            # Beside the rows, since long answers must not make the index too large to be kept.
+            "samples": store.keep(json.dumps(list(view.samples)).encode()) if view.samples else None,
         }
-    except OSError:
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
-    return cache.publish(view.steps.store, index)
+    return cache.publish(store, index)
 
 
 def recall(view: RunView, events: EventReader, supervisor: EventReader) -> int:
@@ -44,13 +50,16 @@ def recall(view: RunView, events: EventReader, supervisor: EventReader) -> int:
             return 0
         store = Store(events.path, found.data)
         steps, evals = cache.restore(index["steps"], store), cache.restore(index["evals"], store)
+        samples = [dict(event) for event in json.loads(store.kept(index["samples"]))] if index["samples"] else []
         fresh = RunView(view.path)
         _apply(fresh, index["view"])
         events.resume(index["events"])
         supervisor.resume(index["supervisor"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return 0
     _apply(view, index["view"])
+    view.samples.clear()
+    view.samples.extend(samples)
     view.steps, view.evals = steps, evals
     return events.offset
 

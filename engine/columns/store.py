@@ -1,17 +1,20 @@
 """The files that hold old rows: blocks of bytes under ``XDG_CACHE_HOME``, only ever appended to.
 
-A file is its creator's while it holds the ``flock``; others read what an index says of it. A file without an index
+A file is its creator's while it holds the ``flock``; others read what an index says of it. Where the file system refuses
+locks, it is its creator's because it was made exclusively, and nobody else ever writes to it. A file without an index
 (``NAME.json`` beside ``NAME.cols``) is scratch space, removed by whoever closes it or, after a kill, by the next opener.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
 import time
 import weakref
+import zlib
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +22,14 @@ from typing import Any
 
 from engine import paths
 
-FORMAT = 1
+FORMAT = 2
 DATA, INDEX, TEMPORARY = ".cols", ".json", ".tmp"
 # What all the caches may take together, and what must stay free on their disk (bytes).
 TOTAL_BYTES = 2 << 30
 SPARE_BYTES = 1 << 30
 _YOUNG_SECONDS = 120.0
+# Without locks nobody can tell whether a file is in use: one that was not touched for so long is not.
+_STALE_SECONDS = 24 * 3600.0
 # Arrays that one system call takes (IOV_MAX is 1024).
 _MOST_PARTS = 512
 
@@ -59,13 +64,18 @@ class DataFile:
         if room.f_bavail * room.f_frsize < SPARE_BYTES:
             raise OSError("too little space is left for a cache")
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        return cls(path, fd, owned=_lock(fd))
+        return cls(path, fd, owned=_lock(fd) is not False)
 
     @classmethod
     def open(cls, path: Path) -> DataFile:
-        """A file that somebody made; owned if nobody else has it. Raises ``OSError``."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        return cls(path, fd, owned=_lock(fd))
+        """A file that somebody made; owned if nobody else has it and it can be written. Raises ``OSError``."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            return cls(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), owned=False)
+        return cls(path, fd, owned=_lock(fd) is True)
 
     def append(self, parts: Sequence[array[Any]]) -> int:
         """Write arrays at the end, one behind the other; returns where. Raises ``OSError``, also for a full disk."""
@@ -105,6 +115,14 @@ class Store:
         self.files: list[DataFile] = [base] if base is not None else []
         self.refused = False  # a disk that is full or broken: rows stay in memory
         self.lost = False  # rows cannot be read any more
+        self._texts: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def in_memory(cls) -> Store:
+        """One that takes nothing: all rows stay in memory."""
+        found = cls()
+        found.refused = True
+        return found
 
     def append(self, parts: Sequence[array[Any]]) -> tuple[int, int] | None:
         """Keep these arrays; returns the file's number and the place, or ``None`` where the disk takes nothing."""
@@ -117,6 +135,25 @@ class Store:
         except OSError:
             self.refused = True
             return None
+
+    def keep(self, text: bytes) -> tuple[int, int, int, int]:
+        """Keep bytes; returns file, place, length and checksum, the same again for the same bytes. Raises ``OSError``."""
+        size, crc = len(text), zlib.crc32(text)
+        if self._texts is None or self._texts[2:] != (size, crc):
+            kept = self.append([array("B", text)])
+            if kept is None:
+                raise OSError("texts cannot be kept")
+            self._texts = (*kept, size, crc)
+        return self._texts
+
+    def kept(self, place: Sequence[int]) -> bytes:
+        """The bytes that :meth:`keep` kept. Raises ``OSError`` or ``ValueError`` if they are not there any more."""
+        file, offset, size, crc = place
+        text = self.read(file, "B", offset, size).tobytes()
+        if zlib.crc32(text) != crc:
+            raise ValueError("damaged")
+        self._texts = (file, offset, size, crc)
+        return text
 
     def read(self, file: int, code: str, offset: int, count: int) -> array[Any]:
         """So many numbers from there. Raises ``OSError``; :attr:`lost` is set then."""
@@ -139,7 +176,9 @@ def tidy(total: int = TOTAL_BYTES) -> None:
             stem, kind = os.path.splitext(entry.name)
             used += info.st_size
             orphan = (kind == DATA and stem + INDEX not in names) or (kind == INDEX and stem + DATA not in names)
-            if (orphan or kind == TEMPORARY) and age > _YOUNG_SECONDS and not _is_held(path):
+            held = is_held(path) if kind == DATA else False
+            unused = age > _STALE_SECONDS if held is None else age > _YOUNG_SECONDS and not held
+            if (orphan or kind == TEMPORARY) and unused:
                 path.unlink(missing_ok=True)
             elif used > total and kind == DATA:
                 remove(path)
@@ -156,22 +195,25 @@ def remove(data: Path) -> None:
             pass
 
 
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_held(path: Path) -> bool:
-    if path.suffix != DATA:
-        return False
+def is_held(path: Path) -> bool | None:
+    """Whether a data file has an owner; ``None`` where there are no locks to tell it. Raises ``OSError``."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        return not _lock(fd)
+        taken = _lock(fd)
+        return None if taken is None else not taken
     finally:
         os.close(fd)
+
+
+def _lock(fd: int) -> bool | None:
+    """Whether the lock could be taken: ``False`` if somebody else has it, ``None`` where there are no locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _release(path: Path, fd: int, owned: bool, pid: int) -> None:

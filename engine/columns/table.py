@@ -44,11 +44,13 @@ class MetricTable:
 
     Which of the two a NaN is, is told by :attr:`nonfinite`, the steps whose event said so. ``version`` rises with every
     change, ``rewrites`` only when earlier rows changed (a resume superseded them), so that charts can append. Reading
-    raises ``OSError`` if the file of the old rows was damaged while it was open.
+    raises ``OSError`` if the file of the old rows was damaged while it was open. ``only`` are the metrics that are kept,
+    ``None`` for all.
     """
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(self, store: Store | None = None, only: frozenset[str] | None = None) -> None:
         self.store = store or Store()
+        self.only = only
         self.version = 0
         self.rewrites = 0
         self._blocks: list[Block] = []
@@ -91,7 +93,7 @@ class MetricTable:
         self._steps.append(step)
         self._tail["time"].append(when)
         for name, raw in values.items():
-            if name in NOT_METRICS:
+            if name in NOT_METRICS or (self.only is not None and name not in self.only):
                 continue
             value = number(raw)
             column = self._named(name, row) if value is not None else None
@@ -107,7 +109,7 @@ class MetricTable:
         """Add rows of ascending steps beyond the last one, as :meth:`append` does; ``columns`` has the times, too."""
         row = len(self._steps)
         for name in _in_order(columns, self._tail):
-            if name in NOT_METRICS and name != "time":
+            if name != "time" and (name in NOT_METRICS or (self.only is not None and name not in self.only)):
                 continue
             values, marks = _values(columns[name])
             column = self._named(name, row) if values is not None else None

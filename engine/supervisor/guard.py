@@ -43,7 +43,7 @@ class Guard:
         self.status = record.first_status(self.record, run.read_status() or {})
         self.pen = LastWord(run, mode)
         self.events = EventWriter(run.supervisor_events, attempt=self.status["attempts"], mode=mode)
-        self.follower = RunFollower(run.path)
+        self.follower = RunFollower(run.path, guards=True)
         self.turn = waiting.Turn()
         self.worker: subprocess.Popen[bytes] | None = None
         self.recorded = False

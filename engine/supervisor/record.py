@@ -10,6 +10,8 @@ from engine import process
 from engine import status as states
 from engine.snapshot import RunView
 
+_FIGURES = ("step", "total_steps", "epoch", "points", "last_loss", "best_loss", "last_eval_loss", "best_eval_loss")
+
 
 def first_status(run: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
     """The status of a new attempt, or of one whose guardian is started again while it waits in the queue.
@@ -59,7 +61,10 @@ def seconds_before(earlier: dict[str, Any], attempt: int) -> float:
 
 
 def update_progress(status: dict[str, Any], view: RunView) -> None:
-    """Bring the figures that lists show up to date."""
+    """Bring the figures that lists show up to date; what has not been read yet is not known."""
+    if view.behind:
+        status.update(dict.fromkeys(_FIGURES), stalled=False)
+        return
     status.update(
         stalled=status["state"] == states.RUNNING
         and states.is_stalled(time.time(), view.last_event, view.median_step_seconds, view.phase.name),

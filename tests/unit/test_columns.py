@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import math
 import os
 import random
 import stat
+import time
+import tomllib
 from array import array
 from bisect import bisect_left
 from pathlib import Path
@@ -19,7 +22,7 @@ from engine import events as events_module
 from engine.columns import cache, sketch, sketching, store
 from engine.columns import table as tables
 from engine.columns.batch import batch
-from engine.columns.remembered import recall
+from engine.columns.remembered import recall, remember
 from engine.events import EventReader, encode, number
 from engine.history import summarise
 from engine.rundir import RunDir, write_json
@@ -461,3 +464,160 @@ def test_a_sketch_leaves_out_what_a_resume_superseded(tmp_path: Path, monkeypatc
     assert table is not None and list(table.steps) == sorted(set(table.steps))
     assert all(loss == -1.0 for s, loss in zip(table.steps, table.column("loss"), strict=True) if s > 1050)
     assert all(loss > 0 for s, loss in zip(table.steps, table.column("loss"), strict=True) if s <= 1000)
+
+
+# -- where the cache's file system is odd ---------------------------------------------------------------------------
+
+
+def add(run: RunDir, *events: dict[str, Any]) -> None:
+    with run.events.open("ab") as file:
+        file.writelines(encode({"time": 9.0, "attempt": 1, **event}) for event in events)
+
+
+def test_without_locks_there_is_one_file_and_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(store.fcntl, "flock", refuse)
+    run = long_run(tmp_path, 500)
+    before = everything(RunFollower(run.path).read_all())
+    gc.collect()
+    assert from_cache(run) and len(files(tmp_path)) == len(files(tmp_path, ".json")) == 1
+    assert everything(RunFollower(run.path).read_all()) == before
+    table = MetricTable()
+    for step in range(300):
+        table.append(step, 1.0, {"loss": step})
+    (scratch,) = set(files(tmp_path)) - {path.with_suffix(".cols") for path in files(tmp_path, ".json")}
+    os.utime(scratch, (time.time() - 3600, time.time() - 3600))
+    store.tidy()
+    assert scratch.exists(), "it may be in use"
+    os.utime(scratch, (1, 1))
+    store.tidy()
+    assert not scratch.exists() and from_cache(run)
+
+
+def test_a_cache_that_cannot_be_written_costs_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = long_run(tmp_path, 500)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    follower = RunFollower(run.path)
+    follower.read_all()
+    assert follower.view.steps.store.refused and len(follower.view.steps) == 499
+    monkeypatch.setattr(cache, "dump", lambda table: pytest.fail("rows are copied for nothing"))
+    add(run, *({"type": "step", "step": step, "loss": 1.0} for step in range(500, 600)))
+    assert len(follower.read_all().steps) == 599 and not remember(follower.view, follower._events, follower._supervisor)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_cache_that_may_only_be_read_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    run = long_run(tmp_path, 500)
+    before = everything(RunFollower(run.path).read_all())
+    opened = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and "columns" in str(path):
+            raise OSError(number, os.strerror(number))
+        return opened(path, flags, *rest, **named)
+
+    def untouched(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(store.os, "open", refuse)
+    monkeypatch.setattr(os, "utime", untouched)
+    assert from_cache(run) and sketch(run.events) is None
+    follower = RunFollower(run.path)
+    assert everything(follower.read_all()) == before and follower.view.steps.stored > 0
+    add(run, {"type": "step", "step": 500, "loss": 7.0})
+    assert follower.read_all().steps.last("loss") == 7.0
+
+
+def test_a_cache_that_cannot_be_read_leaves_the_sketch(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 5000)
+    RunFollower(run.path).read_all()
+    assert sketch(run.events) is None
+    os.truncate(files(tmp_path)[0], 5000)
+    assert not from_cache(run) and sketch(run.events) is not None
+
+
+def test_two_readers_do_not_take_each_others_cache_away(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 2)
+    first, second = RunFollower(run.path), RunFollower(run.path)
+    for follower in (first, second):  # before there is a cache to begin with
+        follower.poll()
+    add(run, *({"type": "step", "step": step, "loss": 1 / step} for step in range(2, 500)))
+    first.read_all()
+    (kept,) = files(tmp_path, ".json")
+    for step in range(500, 900, 40):
+        add(run, *({"type": "step", "step": s, "loss": 1 / s} for s in range(step, step + 40)))
+        second.read_all()
+        first.read_all()
+        assert files(tmp_path, ".json") == [kept] and first.view.steps.store.files[0].named
+    found = cache.find(run.events, run.supervisor_events)
+    assert found is not None and found.index["events"]["offset"] == run.events.stat().st_size
+    del first, found
+    gc.collect()
+    add(run, {"type": "step", "step": 900, "loss": 5.0})
+    second.read_all()
+    (kept_now,) = files(tmp_path, ".json")
+    assert kept_now != kept, "the reader that is left keeps it now"
+    del second, follower
+    gc.collect()
+    assert len(files(tmp_path)) == 1 and RunFollower(run.path).read_all().steps.last("loss") == 5.0
+
+
+def test_long_answers_do_not_prevent_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_INDEX", 20_000)
+    run = long_run(tmp_path, 500)
+    add(run, *({"type": "sample", "step": n, "prompt": "안녕", "completion": "가나다라" * 500} for n in range(60)))
+    add(run, {"type": "notice", "level": "info", "text": "하나둘셋" * 1000})
+    follower = RunFollower(run.path)
+    before = everything(follower.read_all())
+    assert from_cache(run)
+    size = files(tmp_path)[0].stat().st_size
+    add(run, {"type": "step", "step": 500, "loss": 1.0})
+    before = everything(follower.read_all())
+    assert files(tmp_path)[0].stat().st_size - size < 20_000, "the same answers are kept once"
+    again = RunFollower(run.path)
+    again._records()
+    assert recall(again.view, again._events, again._supervisor) == run.events.stat().st_size
+    assert everything(RunFollower(run.path).read_all()) == before
+
+
+def test_the_guardian_touches_nothing_outside_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = long_run(tmp_path, 500, "running")
+    for name in ("cache_dir", "state_dir"):
+        monkeypatch.setattr(f"engine.paths.{name}", lambda: pytest.fail("a home that hangs would hold the guardian up"))
+    follower = RunFollower(run.path, guards=True)
+    view = follower.read_all()
+    assert len(view.steps) == 499 and view.steps.last("loss") == view.steps.best("loss") == 1 / 499
+    add(run, {"type": "step", "step": 500, "loss": 2.0, "grad_norm": 1.0, "step_seconds": 0.5})
+    follower.poll()
+    assert set(view.steps.names()) == {"time", "loss", "step_seconds"} and view.steps.last("loss") == 2.0
+
+
+def test_rows_that_are_lost_are_read_once_more_and_no_oftener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = long_run(tmp_path, 500)
+    follower = RunFollower(run.path)
+    follower.read_all()
+
+    def broken(self: store.DataFile, code: str, offset: int, count: int) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(store.DataFile, "read", broken)
+    with pytest.raises(OSError):
+        follower.view.steps.best("loss")
+    restarts = []
+    monkeypatch.setattr(RunFollower, "_restart", lambda self, real=RunFollower._restart: (restarts.append(1), real(self)))  # fmt: skip
+    for _ in range(5):
+        assert follower.read_all().steps.best("loss") == 1 / 499
+    assert len(restarts) == 1
+
+
+def test_no_room_but_the_worker_may_load_heavy_libraries() -> None:
+    root = Path(store.__file__).parents[2]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    walled = next(contract["source_modules"] for contract in contracts if "torch" in contract["forbidden_modules"])
+    rooms = {
+        path.stem for path in (root / "engine").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert {f"engine.{room}" for room in rooms - {"__init__", "worker"}} | {"tui"} == set(walled)

@@ -364,3 +364,37 @@ def test_tail_reads_only_the_end(tmp_path: Path) -> None:
     path.write_text("".join(f"line {n}\n" for n in range(100_000)))
     assert tail(path, 3) == ["line 99997", "line 99998", "line 99999", ""]
     assert tail(tmp_path / "missing") == []
+
+
+def test_only_the_worker_gives_signs_of_life(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=5, total=10, state="running")
+    now = time.time()
+    run.events.write_bytes(b"".join(
+        encode({"type": "step", "time": now - 300 + step, "attempt": 1, "step": step, "step_seconds": 1.0})
+        for step in range(1, 6)
+    ) + encode({"type": "phase", "time": now - 290, "attempt": 1, "name": "training"}))  # fmt: skip
+    supervisor = EventWriter(run.supervisor_events)
+    supervisor.write("notice", level="warning", text="no message in tmux")
+    supervisor.write("control", request="stop-now", outcome="done")
+    follower = RunFollower(run.path)
+    view = follower.read_all()
+    assert view.last_event == pytest.approx(now - 290)
+    assert view.state.stalled and view.notices[-1].time >= now - 1 and view.controls_seen >= 1
+
+
+def test_of_a_record_that_is_still_being_read_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import snapshot
+    from engine.supervisor.record import update_progress
+
+    monkeypatch.setattr(snapshot, "PIECE", 2000)
+    run = make_run(tmp_path / "run", steps=200, total=400, state="running")
+    follower, status = RunFollower(run.path, guards=True), {"state": states.RUNNING, "step": 7}
+    follower.poll(0.0)
+    assert follower.view.behind and 0 < follower.view.step < 200 and follower.view.remaining is None
+    update_progress(status, follower.view)
+    assert status["step"] is status["last_loss"] is status["points"] is None and status["stalled"] is False
+    follower.read_all()
+    append_step(run, 201, 0.5, total_steps=400)  # a few lines that came this moment
+    assert not follower.view.behind
+    update_progress(status, follower.view)
+    assert status["step"] == 200 == status["points"] and status["last_loss"] is not None
