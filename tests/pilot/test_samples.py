@@ -16,7 +16,7 @@ from tests.support import make_run, until
 from tui.app import TunedeckApp
 from tui.screens.samples import SamplesScreen
 from tui.watch import answertext
-from tui.watch.answers import Answers
+from tui.watch.answers import AnswerReader, Answers
 
 PROMPTS = ["How long do hard-boiled eggs take?", "파스타 삶는 물은 얼마나 짜야 하나요?"]
 LONG = "짧은 답: 물 1리터에 소금 10그램쯤이 좋습니다.\n이유: " + "간은면이끓는동안에만배어듭니다" * 9
@@ -94,6 +94,30 @@ async def test_hostile_answers_stay_text(run: RunDir) -> None:
         await open_screen(app, pilot, run)
         assert "[bold red]x[/]" in shown(app) and "\x1b" not in shown(app) and "\u202e" not in shown(app)
         assert "(an empty answer)" in shown(app)
+
+
+async def test_a_record_that_cannot_be_read_is_said_and_tried_again(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, tries = run.events.rename(run.meta / "kept"), 0
+    run.events.mkdir()  # root may read everything: this cannot be
+    real = AnswerReader.poll
+
+    def poll(self: AnswerReader) -> bool:
+        nonlocal tries
+        tries += 1
+        return real(self)
+
+    monkeypatch.setattr(AnswerReader, "poll", poll)
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_screen(app, pilot, run)
+        assert "cannot be read: events.jsonl is no file" in shown(app)
+        await pilot.pause(0.1)
+        assert tries <= 2
+        run.events.rmdir()
+        kept.rename(run.events)
+        await until(pilot, lambda: "2 prompts, 3 steps" in shown(app))
 
 
 async def test_a_run_without_answers_says_how_to_get_some(tmp_path: Path) -> None:

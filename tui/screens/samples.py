@@ -125,9 +125,8 @@ class SamplesScreen(Screen[None]):
         self._top = self._top + new - old if keep else self._into_view(new, height)
         self._show()
         kept = f", of {answers.every} steps one is kept" if answers.every > 1 else ""
-        self.query_one(TopBar).set_right(
-            f"{_count(len(answers.prompts), 'prompt')}, {_count(len(answers.rounds), 'step')}{kept}"
-        )
+        count = f"{_count(len(answers.prompts), 'prompt')}, {_count(len(answers.rounds), 'step')}{kept}"
+        self.query_one(TopBar).set_right(answers.trouble or count)
 
     def _set_empty(self, empty: bool) -> None:
         if self.has_class("-empty") != empty:

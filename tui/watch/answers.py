@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Answers:
     """What is shown: prompts in the order in which they were first asked, rounds from the oldest to the newest.
 
     ``asks`` says whether the run was set up to ask anything (``None``: not known), ``every`` how many steps stand for one
-    that is kept.
+    that is kept; ``trouble`` why the record cannot be read.
     """
 
     prompts: list[str] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Answers:
     asks: bool | None = None
     live: bool = False
     every: int = 1
+    trouble: str = ""
 
 
 class AnswerReader:
@@ -61,6 +63,7 @@ class AnswerReader:
 
     def __init__(self, path: Path) -> None:
         self.run = RunDir(path)
+        self.trouble, self._changed = "", False
         self._inode = -1
         self._start_anew()
 
@@ -75,40 +78,49 @@ class AnswerReader:
 
     @property
     def at_end(self) -> bool:
-        """Whether the last :meth:`poll` read up to the stream's end."""
+        """Whether the last :meth:`poll` read up to the stream's end, or as far as it can be read."""
+        if self.trouble:
+            return True
         try:
             return self.run.events.stat().st_size <= self._offset
         except OSError:
             return True
 
     def poll(self, chunks: int = 16) -> bool:
-        """Read at most so many MiB; ``True`` if there is something new to show."""
-        changed = False
+        """Read at most so many MiB; ``True`` if there is something new to show, if only another :attr:`trouble`."""
+        before, self.trouble, self._changed = self.trouble, "", False
         try:
-            info = self.run.events.stat()
-            if info.st_ino != self._inode or info.st_size < self._offset:
-                changed = self._inode != -1
-                self._inode = info.st_ino
-                self._start_anew()
-            if info.st_size == self._offset or not self.run.events.is_file():
-                return changed
-            with self.run.events.open("rb") as file:
-                file.seek(self._offset)
-                for _ in range(chunks):
-                    data = file.read(CHUNK)
-                    self._offset += len(data)
-                    changed |= self._take(data)
-                    if len(data) < CHUNK:
-                        break
-        except OSError:
-            pass
-        return changed
+            self._read_on(chunks)
+        except FileNotFoundError:
+            pass  # it has not begun
+        except OSError as error:
+            self.trouble = clean(f"the answers cannot be read: {error.strerror or error}", 300)
+        return self._changed or self.trouble != before
+
+    def _read_on(self, chunks: int) -> None:
+        info = self.run.events.stat()
+        if info.st_ino != self._inode or info.st_size < self._offset:
+            self._changed = self._inode != -1
+            self._inode = info.st_ino
+            self._start_anew()
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(f"{self.run.events.name} is no file")
+        if info.st_size == self._offset:
+            return
+        with self.run.events.open("rb") as file:
+            file.seek(self._offset)
+            for _ in range(chunks):
+                data = file.read(CHUNK)
+                self._offset += len(data)
+                self._changed |= self._take(data)
+                if len(data) < CHUNK:
+                    break
 
     def answers(self, *, live: bool) -> Answers:
         """All of it, as a copy for another thread."""
         config = (self.run.read_run() or {}).get("config")
         asks = bool(config.get("sample_prompts")) if isinstance(config, dict) else None
-        return Answers(list(self._prompts), list(self._rounds), asks, live, self._every)
+        return Answers(list(self._prompts), list(self._rounds), asks, live, self._every, self.trouble)
 
     # -- lines ------------------------------------------------------------------------------------------------------
 

@@ -106,6 +106,8 @@ def nothing_yet(answers: Answers | None, width: int) -> list[Line]:
     """Why there is nothing to see, and how there would be."""
     if answers is None:
         return [[("reading", "muted")]]
+    if answers.trouble:
+        return [[(line, "warning")] for line in wrapped(answers.trouble, min(width, WIDEST))]
     if answers.asks:
         text = "The first answers come with the first evaluation, or the first checkpoint where there is no evaluation data."
         if not answers.live:
