@@ -8,6 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+# Beyond that no memory and no disk goes.
+MOST_BYTES = 1 << 60
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -33,6 +36,13 @@ class Gpu:
     def memory_free(self) -> int:
         """Bytes nobody uses."""
         return self.memory_total - self.memory_used
+
+
+def sensible(value: Any, most: float = MOST_BYTES) -> Any:
+    """The number itself if it is one that a machine can have, from 0 to ``most``; anything else is ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value <= most else None  # no comparison holds for NaN
 
 
 def gpus() -> list[Gpu]:
@@ -145,12 +155,13 @@ class CardReader:
         processes = self._ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
         return {
             **self._fixed[number],
-            "utilization": self._ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-            "memory_used": int(memory.used),
-            "memory_total": int(memory.total),
+            "utilization": sensible(self._ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu), 100),
+            "memory_used": sensible(int(memory.used)),
+            "memory_total": sensible(int(memory.total)),
             "temperature": self._ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
             "power": None if power is None else round(power / 1000, 1),
-            "memory_by_pid": {int(p.pid): p.usedGpuMemory for p in processes},
+            # What is not known, some drivers tell as the largest number that there is.
+            "memory_by_pid": {int(p.pid): sensible(p.usedGpuMemory) for p in processes},
         }
 
     def _ask(self, function: Any) -> Any:

@@ -17,6 +17,7 @@ from engine.columns import cache, remembered
 from engine.columns.batch import FEWEST, batch
 from engine.columns.store import Store
 from engine.events import EventReader, number
+from engine.hardware import sensible
 from engine.records import is_count, is_time, sane_run, sane_status
 from engine.rundir import RunDir
 from engine.status import RunState
@@ -216,7 +217,8 @@ class RunFollower:
             case "phase":
                 name = str(event.get("name") or "")
                 since = view.phase.since if name == view.phase.name else when
-                view.phase = Phase(name, number(event.get("done")), number(event.get("total")), since)
+                done, total = (number(sensible(event.get(key))) for key in ("done", "total"))
+                view.phase = Phase(name, done, total, since)
             case "notice" | "control":
                 self._tell(event)
             case "state":

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.hardware import CardReader
+from engine.hardware import CardReader, sensible
 from engine.supervisor.processes import Family, machine_usage
 from engine.view import RunView
 
@@ -26,6 +26,8 @@ MOST_COST = 0.004
 # So long the guard waits for a reading at once; a later one is taken up at its next look.
 AT_ONCE_SECONDS = 0.05
 PATIENCE_SECONDS = 2.0
+# A checkpoint of less is none.
+LEAST_CHECKPOINT = 1024
 
 
 class Sampler:
@@ -38,6 +40,8 @@ class Sampler:
         self._begun = time.monotonic()
         self._next = 0.0
         self._asked: float | None = None
+        self._saving = False
+        self._room: dict[str, Any] | None = None
         self._cards = _Asker(read_cards or CardReader().read)
         family = Family(pid)
         self._host = _Asker(lambda: machine_usage(family))
@@ -50,7 +54,7 @@ class Sampler:
         if self._asked is None:
             if now < self._next:
                 return None
-            self._asked = now
+            self._asked, self._saving = now, _saves(view)
             for asker in askers:
                 asker.ask()
             deadline = now + AT_ONCE_SECONDS
@@ -78,9 +82,15 @@ class Sampler:
                 for card in cards
             ],
             "host": host,
-            "disk": {**(self._disk.answer or {}), "next_checkpoint": next_checkpoint(view)},
+            "disk": self._disk_now(view),
         }
         return {**event, "driver": "silent"} if self._cards.busy else event
+
+    def _disk_now(self, view: RunView) -> dict[str, Any]:
+        """Room and need. While a checkpoint is written beside the older ones both are in motion: the last ones stand."""
+        if self._room is None or not (self._saving or _saves(view)):
+            self._room = {**(self._disk.answer or {}), "next_checkpoint": next_checkpoint(view)}
+        return self._room
 
 
 class _Asker:
@@ -132,7 +142,7 @@ class _Asker:
 def own_share(card: dict[str, Any], pids: set[int]) -> dict[str, Any]:
     """A card with ``memory_own``, what the processes of the run hold; ``holds`` whether any of them computes there."""
     by_pid = card.pop("memory_by_pid", {})
-    own = [size for pid, size in by_pid.items() if pid in pids]
+    own = [sensible(size) for pid, size in by_pid.items() if pid in pids]
     known = [size for size in own if size is not None]
     return {**card, "memory_own": sum(known) if known else None, "holds": bool(own)}
 
@@ -156,10 +166,14 @@ def own_cards(cards: list[dict[str, Any]], devices: str | None) -> set[int]:
 def next_checkpoint(view: RunView) -> int | None:
     """Bytes that the next checkpoint will take, as the last one did; ``None`` before the first."""
     for entry in reversed(view.checkpoints):
-        size = entry.get("bytes")
-        if isinstance(size, int) and not isinstance(size, bool) and 0 < size < 1 << 60:
-            return size
+        size = sensible(entry.get("bytes"))
+        if size is not None and size >= LEAST_CHECKPOINT:
+            return int(size)
     return None
+
+
+def _saves(view: RunView) -> bool:
+    return view.phase.name == "saving"
 
 
 def _room(folder: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ import pytest
 from rich.cells import cell_len
 
 from engine import status as states
-from engine.hardware import CardReader, gpus
+from engine.hardware import CardReader, gpus, sensible
 from engine.status import RunState
 from engine.supervisor import sampling
 from engine.supervisor.processes import Family, machine_usage
@@ -52,6 +52,56 @@ def test_a_reading_of_this_machine(tmp_path: Path) -> None:
     assert 0 < host["run_memory"] < host["memory_total"] and host["cores"] >= 1 and "pids" not in host
     free = os.statvfs(tmp_path)
     assert disk["free"] == pytest.approx(free.f_bavail * free.f_frsize, rel=0.05) and disk["next_checkpoint"] == 12345
+
+
+def test_room_stands_still_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files take room beside the older ones, which go after it; and what it needs is not known before it stands."""
+    for name in ("SECOND_SECONDS", "SAMPLE_SECONDS"):
+        monkeypatch.setattr(sampling, name, 0.0)
+    free = iter([100 * GIB, 90 * GIB, 80 * GIB, 99 * GIB, 98 * GIB])
+    monkeypatch.setattr(sampling, "_room", lambda folder: {"free": next(free), "total": 200 * GIB})
+    view = RunView(tmp_path)
+    view.checkpoints.append({"step": 5, "bytes": 10 * GIB})
+    sampler = Sampler(tmp_path, os.getpid(), None, lambda: [])
+    found = []
+    for name in ("training", "saving", "saving", "training", "training"):
+        view.phase.name = name
+        found.append(reading(sampler, view)["disk"])
+        if len(found) == 2:
+            view.checkpoints.append({"step": 10, "bytes": 20 * GIB})
+    assert [disk["free"] // GIB for disk in found] == [100, 100, 100, 99, 98]
+    assert [disk["next_checkpoint"] // GIB for disk in found] == [10, 10, 10, 20, 20]
+
+
+def test_a_reading_that_was_begun_in_a_save_does_not_count_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(sampling, "SECOND_SECONDS", 0.0)
+    monkeypatch.setattr(sampling, "_room", lambda folder: {"free": 1 if go.wait(5) and asked else 2, "total": 9})
+    asked: list[int] = []
+    view, sampler = RunView(tmp_path), Sampler(tmp_path, os.getpid(), None, lambda: [])
+    go.set()
+    assert reading(sampler, view)["disk"]["free"] == 2
+    go.clear()
+    asked.append(1)
+    view.phase.name = "saving"
+    while sampler._asked is None:
+        assert sampler.look(view) is None
+        time.sleep(0.01)
+    view.phase.name = "training"
+    go.set()
+    assert reading(sampler, view)["disk"]["free"] == 2
+
+
+@pytest.mark.parametrize("value", ["NaN", float("nan"), float("inf"), -1, True, None, "5", 2**64 - 1, 10**400])
+def test_what_is_no_size_is_not_known(value: Any, tmp_path: Path) -> None:
+    assert sensible(value) is None
+    view = RunView(tmp_path)
+    view.checkpoints += [{"bytes": 12345}, {"bytes": 0}, {"bytes": 1}, {"bytes": value}]
+    assert sampling.next_checkpoint(view) == 12345
+    shared = own_share(card(0, memory_by_pid={1: value, 2: 7 * GIB}), {1, 2})
+    assert shared["memory_own"] == 7 * GIB and shared["holds"]
 
 
 def test_a_driver_that_hangs_holds_nothing_up_and_is_asked_again_only_when_it_is_back(

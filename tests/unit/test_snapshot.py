@@ -398,3 +398,13 @@ def test_of_a_record_that_is_still_being_read_nothing_is_told(tmp_path: Path, mo
     assert not follower.view.behind
     update_progress(status, follower.view)
     assert status["step"] == 200 == status["points"] and status["last_loss"] is not None
+
+
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", -3, "text", None, 1e300])
+def test_progress_that_is_no_number_is_not_known(tmp_path: Path, odd: Any) -> None:
+    run = make_run(tmp_path / "run", steps=5, total=10, state="running")
+    EventWriter(run.events).write("phase", name="evaluating", done=odd, total=odd)
+    append_step(run, 6, 0.5, total_steps=10, step_seconds=1e300)
+    view = RunFollower(run.path).read_all()
+    assert view.phase.name == "evaluating" and view.phase.done is None and view.phase.total is None
+    assert view.remaining is None or view.remaining < 1e6
