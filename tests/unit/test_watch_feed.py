@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tui.watch import values, words
 from tui.watch.curves import SMOOTH_LOSS, Curve
 from tui.watch.facts import Control, Facts
 from tui.watch.feed import WatchFeed, WatchUpdate
+from tui.watch.query import CurveQuery
 from tui.watch.smooth import Smoother
 
 
@@ -187,6 +189,38 @@ def test_a_missing_and_a_vanishing_directory(tmp_path: Path) -> None:
     shutil.rmtree(run.path)
     update = feed.poll()
     assert update is not None and "gone" in update.facts.problem
+
+
+@pytest.mark.parametrize("where", ["poll", "points", "facts"])
+def test_no_point_is_lost_to_a_failure_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    run = make_run(tmp_path / "run", steps=30, state="running")
+    feed = WatchFeed(run.path)
+    updates = [feed.poll()]
+    append_step(run, 31, 0.5)
+    with run.train_log.open("a") as log:
+        log.write("more\n")
+    feed.ask(CurveQuery(number=1, cursor=10))
+
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise RuntimeError("of a kind nobody foresaw")
+
+    owner, name = {
+        "poll": (feed._follower, "poll"),
+        "points": (feed._curves, "_evaluations"),
+        "facts": (feed_module, "build"),
+    }[where]
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        feed._log._next = 0.0
+        updates.append(feed.poll())
+    assert updates[-1] is not None and "nobody foresaw" in updates[-1].facts.problem and not feed.log_busy
+    append_step(run, 32, 0.25)
+    updates.append(feed.poll())
+    last = updates[-1]
+    assert last is not None and last.reset and last.reading is not None and last.query.number == 1
+    got = points([u for u in updates if u], "loss")
+    assert [x for x, _ in got] == list(range(1, 33))
+    assert last.log is not None and (where == "poll" or last.log.texts[-1] == "more")
 
 
 def test_a_newer_format_is_said(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class WatchFeed:
         self._query = CurveQuery()
         self._sketched: bool | None = None
         self._again = True
+        self._failed = self._log_again = False
         self._columns: tuple[int, int] = (-1, -1)
         self._metrics: tuple[Metric, ...] = ()
         self._axes: tuple[str, ...] = (places.STEP,)
@@ -71,19 +72,30 @@ class WatchFeed:
     def poll(self) -> WatchUpdate | None:
         """What is new, ``None`` if nothing is. Never raises for what stands in the files."""
         try:
+            self._failed = False
             first = self._sketch() if self._sketched is None else None
             if first is not None:
                 return first
             self._follower.poll(0.0 if self._asked is not None else BUDGET_SECONDS)
             return self._update()
         except Exception as error:  # a record of a shape nobody foresaw must not end the screen
-            facts = Facts(
-                self.path, problem=clean(f"this run cannot be read: {error}", 300), name=clean(self.path.name)
-            )
-            if self._sent is not None and self._sent.facts == facts:
-                return None
-            self._sent = WatchUpdate(facts, {}, False, None, True)
-            return self._sent
+            return self._fail(error)
+
+    def _fail(self, error: Exception) -> WatchUpdate | None:
+        """Say it, and give all points again once the run can be read: some may have been lost on their way."""
+        self._failed = True
+        self._sketched = bool(self._sketched)
+        self._curves, self._again = Curves(self._follower.view, self._query), True
+        self._log_again = True
+        if self._asked is None and self._query.cursor is not None:
+            self._asked = self._query
+        facts = Facts(self.path, problem=clean(f"this run cannot be read: {error}", 300), name=clean(self.path.name))
+        sent = self._sent
+        if sent is not None and sent.facts == facts:
+            return None
+        empty = sent or WatchUpdate(facts, {}, False, None, True, query=self._query)
+        self._sent = replace(empty, facts=facts, curves={}, reset=False, log=None, caught_up=True, reading=None)
+        return self._sent
 
     def log_ask(self, ask: LogAsk) -> None:
         """Ask for a part of the log or a search, from any thread; the next updates' ``log`` answers."""
@@ -92,7 +104,7 @@ class WatchFeed:
     @property
     def log_busy(self) -> bool:
         """Whether the log's reader has not done yet what it was asked for: poll again at once."""
-        return self._log.busy
+        return self._log.busy and not self._failed
 
     @property
     def live(self) -> bool:
@@ -117,7 +129,7 @@ class WatchFeed:
         reset = self._again and not held
         if not held:
             self._again, self._sketched = False, False
-        log = self._log.poll()
+        log = self._log.poll() or (self._log.view if self._log_again else None)
         self._alarms.follow(view)
         facts = build(self._follower, self._curves, self._alarms)
         sent = self._sent
@@ -127,6 +139,7 @@ class WatchFeed:
         ):
             return None
         self._sent = self._complete(WatchUpdate(facts, curves, reset, log, caught_up, held, self._query, reading))
+        self._log_again = False
         return self._sent
 
     def _superseded(self) -> bool:

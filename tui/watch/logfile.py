@@ -96,6 +96,11 @@ class LogFile:
         self._ask = ask
 
     @property
+    def view(self) -> LogView:
+        """What :meth:`poll` found last."""
+        return self._view
+
+    @property
     def busy(self) -> bool:
         """Whether something that was asked for is not done: poll again at once.
 
