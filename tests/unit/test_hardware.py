@@ -56,7 +56,7 @@ def test_a_reading_of_this_machine(tmp_path: Path) -> None:
 
 def test_room_stands_still_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files take room beside the older ones, which go after it; and what it needs is not known before it stands."""
-    for name in ("SECOND_SECONDS", "SAMPLE_SECONDS"):
+    for name in ("SECOND_SECONDS", "SAMPLE_SECONDS", "LATER_SECONDS"):
         monkeypatch.setattr(sampling, name, 0.0)
     free = iter([100 * GIB, 90 * GIB, 80 * GIB, 99 * GIB, 98 * GIB])
     monkeypatch.setattr(sampling, "_room", lambda folder: {"free": next(free), "total": 200 * GIB})
@@ -77,7 +77,8 @@ def test_a_reading_that_was_begun_in_a_save_does_not_count_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
-    monkeypatch.setattr(sampling, "SECOND_SECONDS", 0.0)
+    for name in ("SECOND_SECONDS", "LATER_SECONDS"):
+        monkeypatch.setattr(sampling, name, 0.0)
     monkeypatch.setattr(sampling, "_room", lambda folder: {"free": 1 if go.wait(5) and asked else 2, "total": 9})
     asked: list[int] = []
     view, sampler = RunView(tmp_path), Sampler(tmp_path, os.getpid(), None, lambda: [])
