@@ -2,7 +2,8 @@
 
 A step counts as long as it took, whatever came between steps; an evaluation or save counts as long as the last few of
 its kind took, as often as it will still come. So the estimate does not jump when one of them is over. Before the first
-evaluation, its length is guessed from its rows at a third of the training speed's cost a row.
+evaluation, its length is guessed from its rows at a third of the training speed's cost a row. Where the model is asked
+``sample_prompts``, its answers belong to the evaluation; without evaluation data they are one of their own, at every save.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.events import number
+
 if TYPE_CHECKING:
     from engine.view import RunView
 
@@ -25,6 +28,8 @@ WARM_UP = 25
 # A step of more than so many medians (a machine that slept, a debugger) counts as a usual one.
 OUTLIER = 10.0
 RECENT = 3
+# No estimate is worth more: some figure in the record is none.
+MOST_SECONDS = 1e10
 # A forward pass is about a third of a training step's work, and needs no backward pass's memory traffic.
 FORWARD_SHARE = 0.33
 
@@ -54,7 +59,8 @@ class Pace:
             evaluation = under_way if costs["eval"] is None else evaluation
         seconds = left * step + evals * (evaluation or 0.0) + saves * (costs["save"] or 0.0)
         costs = {"eval": evaluation, "save": costs["save"]}
-        return max(0.0, seconds - self._done_of_phase(view, costs, now)) if math.isfinite(seconds) else None
+        known = seconds < MOST_SECONDS  # which no NaN is
+        return max(0.0, seconds - self._done_of_phase(view, costs, now)) if known else None
 
     def steps_left(self, view: RunView) -> int | None:
         """Optimizer steps to come, ``None`` if the total is not known."""
@@ -95,10 +101,11 @@ class Pace:
     def evals_to_come(self, view: RunView) -> int:
         """Evaluations until the end, one that is under way among them."""
         config = view.config
-        every = _positive(config.get("eval_steps"))
-        if every is None and (config.get("eval_path") or config.get("eval_fraction")):
+        has_data = bool(config.get("eval_path") or config.get("eval_fraction"))
+        every = _positive(config.get("eval_steps")) if has_data or not _asks(view) else None
+        if every is None and (has_data or _asks(view)):
             every = _positive(config.get("save_steps"))
-        done = list(view.evals.steps[-6:])
+        done = _evaluated(view)
         if view.phase.name == "evaluating" and every is None and not done and view.step:
             return max(1, round((view.total_steps or 0) / view.step))  # the first one tells how often they may come
         return _to_come(view, every, done)
@@ -112,8 +119,9 @@ class Pace:
 
     def _pauses(self, view: RunView) -> dict[str, float | None]:
         """Seconds of an evaluation and of a save, from the last few of each; ``None`` before the first."""
+        done = _evaluated(view)
         key = (len(view.evals), len(view.checkpoints), view.evals.rewrites, view.steps.rewrites, view.attempt_row,
-               int(bool(len(view.steps)) and len(view.evals) > 0 and view.steps.steps[-1] > view.evals.steps[-1]))  # fmt: skip
+               *done[-1:], int(bool(len(view.steps)) and bool(done) and view.steps.steps[-1] > done[-1]))  # fmt: skip
         if key == self._key:
             return self._costs
         saves: dict[int, float] = {}
@@ -122,7 +130,7 @@ class Pace:
             if step is not None and isinstance(seconds, int | float) and 0 <= seconds < 1e6:
                 saves[step] = float(seconds)
         first = view.steps.steps[view.attempt_row] if len(view.steps) > view.attempt_row else 0
-        evals = [s for s in view.evals.steps[-6:] if s >= first][-RECENT:]
+        evals = [s for s in done if s >= first][-RECENT:]
         costs = [cost for cost in (_pause(view, s, saves.get(s, 0.0)) for s in evals) if cost is not None]
         recent = list(saves.values())[-RECENT:]
         self._key = key
@@ -147,7 +155,7 @@ class Pace:
         """Seconds of the evaluation or save under way that have passed already."""
         phase = view.phase
         if phase.name == "evaluating":
-            cost, over = costs["eval"], bool(len(view.evals)) and view.evals.steps[-1] >= view.step
+            cost, over = costs["eval"], _evaluated(view)[-1:] >= [view.step]
         elif phase.name == "saving":
             cost, over = costs["save"], bool(view.checkpoints) and (_step(view.checkpoints[-1]) or 0) >= view.step
         else:
@@ -169,9 +177,32 @@ def _pause(view: RunView, step: int, saving: float) -> float | None:
         count = max(1, steps[row + 1] - step)
         found = times[row + 1] - times[row] - own[row + 1] * count - saving
     else:
-        evals = view.evals
-        found = evals.column("time")[len(evals) - 1] - times[row]
+        # A save comes after an evaluation, but before answers that are one of their own.
+        found = _end_of(view, step) - times[row] - (0.0 if len(view.evals) else saving)
     return max(0.0, found) if math.isfinite(found) else None
+
+
+def _asks(view: RunView) -> bool:
+    """Whether the model answers prompts."""
+    return bool(view.config.get("sample_prompts"))
+
+
+def _evaluated(view: RunView) -> list[int]:
+    """The steps after which the last few evaluations were done, answers and all."""
+    done = list(view.evals.steps[-7:])
+    if not done:
+        done = list(dict.fromkeys(step for step in map(_step, view.samples) if step is not None))
+    if done and _asks(view) and view.phase.name == "evaluating" and done[-1] >= view.step:
+        done.pop()  # it still answers
+    return done[-6:]
+
+
+def _end_of(view: RunView, step: int) -> float:
+    """When the newest evaluation, that after ``step``, was over; NaN if that is not known."""
+    ends = [view.evals.column("time")[len(view.evals) - 1]] if len(view.evals) else []
+    if view.samples and _step(view.samples[-1]) == step:
+        ends.append(number(view.samples[-1].get("time")) or math.nan)
+    return max((end for end in ends if math.isfinite(end)), default=math.nan)
 
 
 def _guess(view: RunView, step_seconds: float) -> float | None:
@@ -187,11 +218,14 @@ def _guess(view: RunView, step_seconds: float) -> float | None:
 
 
 def _whole_of_phase(view: RunView, now: float | None) -> float | None:
-    """How long the evaluation under way will take as a whole, once a tenth of it is done."""
+    """How long the evaluation under way will take as a whole, once a tenth of it, or of its answers, is done."""
     phase, when = view.phase, view.last_event if now is None else now
     if phase.since is None or when is None or not phase.done or not phase.total or phase.done < 0.1 * phase.total:
         return None
-    return max(0.0, when - phase.since) * phase.total / min(phase.done, phase.total)
+    begun = phase.since
+    if _asks(view) and len(view.evals) and view.evals.steps[-1] >= view.step:
+        begun = max(begun, view.evals.column("time")[len(view.evals) - 1])  # what is counted now are the answers
+    return begun - phase.since + max(0.0, when - begun) * phase.total / min(phase.done, phase.total)
 
 
 def _to_come(view: RunView, every: int | None, done: list[int]) -> int:

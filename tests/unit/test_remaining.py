@@ -17,7 +17,8 @@ STEPS = 500
 
 
 def simulate(seed: int, *, every: int = 25, evaluation: float = 20.0, saving: float = 2.0, spread: float = 0.1,
-             config: dict[str, Any] | None = None, first: float = 15.0) -> list[tuple[int, str, float, float]]:  # fmt: skip
+             config: dict[str, Any] | None = None, first: float = 15.0,
+             answers: float = 0.0) -> list[tuple[int, str, float, float]]:  # fmt: skip
     """(step, event, estimate, truth) at every event of a run whose first step compiles for ``first`` seconds."""
     rng = random.Random(seed)
     follower = RunFollower(Path("nowhere"))
@@ -30,20 +31,31 @@ def simulate(seed: int, *, every: int = 25, evaluation: float = 20.0, saving: fl
         follower._apply({"type": type, "time": now, "attempt": 1, "step": step, **fields})
         seen.append((step, type, view.remaining, now))
 
+    def answer(step: int) -> None:
+        nonlocal now
+        for number in range(8 if answers else 0):
+            emit("phase", step, name="evaluating", done=number, total=8)
+            now += answers * rng.lognormvariate(0, 0.02) / 8
+            emit("sample", step, prompt="x", completion="y")
+
     for step in range(1, STEPS + 1):
         seconds = 0.5 * rng.lognormvariate(0, spread) + (first if step == 1 else 0)
         now += seconds
         emit("step", step, total_steps=STEPS, step_seconds=seconds, samples_per_second=4 / seconds)
         if step % every and step < STEPS:
             continue
-        emit("phase", step, name="evaluating", done=0, total=10)
-        for part in range(1, 11):
-            now += evaluation * rng.lognormvariate(0, 0.05) / 10
-            emit("phase", step, name="evaluating", done=part, total=10)
-        emit("eval", step, eval_loss=1.0)
+        if evaluation:
+            emit("phase", step, name="evaluating", done=0, total=10)
+            for part in range(1, 11):
+                now += evaluation * rng.lognormvariate(0, 0.05) / 10
+                emit("phase", step, name="evaluating", done=part, total=10)
+            emit("eval", step, eval_loss=1.0)
+            answer(step)
         emit("phase", step, name="saving")
         now += saving
         emit("checkpoint", step, seconds=saving)
+        if not evaluation:
+            answer(step)
         emit("phase", step, name="training")
     return [(step, event, left, now - when) for step, event, left, when in seen if left is not None]
 
@@ -51,7 +63,21 @@ def simulate(seed: int, *, every: int = 25, evaluation: float = 20.0, saving: fl
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "options",
-    [{}, {"evaluation": 60.0}, {"config": {}}, {"every": 40, "saving": 10.0}, {"evaluation": 0.5, "saving": 0.1}],
+    [
+        {},
+        {"evaluation": 60.0},
+        {"config": {}},
+        {"every": 40, "saving": 10.0},
+        {"evaluation": 0.5, "saving": 0.1},
+        {"answers": 60.0, "config": {"save_steps": 25, "eval_path": "x", "sample_prompts": ["x"] * 8}},
+        {"answers": 60.0, "evaluation": 0.0, "config": {"save_steps": 25, "sample_prompts": ["x"] * 8}},
+        {
+            "answers": 5.0,
+            "saving": 10.0,
+            "evaluation": 0.0,
+            "config": {"save_steps": 25, "eval_steps": 7, "sample_prompts": ["x"]},
+        },
+    ],
 )
 def test_the_estimate_is_true_and_does_not_jump(seed: int, options: dict[str, Any]) -> None:
     rows = simulate(seed, **options)
