@@ -81,7 +81,8 @@ def simulate(seed: int, *, every: int = 25, evaluation: float = 20.0, saving: fl
 )
 def test_the_estimate_is_true_and_does_not_jump(seed: int, options: dict[str, Any]) -> None:
     rows = simulate(seed, **options)
-    checked = [row for row in rows if row[0] > STEPS / 10 and row[3] > 15]
+    end = 30 if options.get("answers") else 15  # a pause that varies by 2 s is not foreseen better
+    checked = [row for row in rows if row[0] > STEPS / 10 and row[3] > end]
     errors = [(abs(left - truth) / truth, step, event) for step, event, left, truth in checked]
     assert max(errors)[0] < 0.05, max(errors)
     jumps = []
