@@ -7,9 +7,9 @@ who is here; of a holder on another host or in another container only its run's 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
-import secrets
 import stat
 import time
 from pathlib import Path
@@ -22,6 +22,8 @@ FRESH_SECONDS = 60.0
 # A record without contents may be one that is being written at this moment.
 _WRITING_SECONDS = 10.0
 _PATIENCE = 0.5
+_MOST_BYTES = 1 << 16
+_Seen = tuple[bytes, os.stat_result]
 
 
 class Held(Exception):
@@ -138,40 +140,97 @@ def _flock_patiently(fd: int, deadline: float) -> bool:
 def _claim_record(lock: Path, works: bool, status: dict[str, Any]) -> None:
     """See that nobody else is recorded as a living owner, and without flock put our own record there exclusively."""
     path = owner_file(lock)
-    for _ in range(20):
-        try:
-            seen = path.read_bytes()
-        except FileNotFoundError:
-            seen = None
-        except OSError:
-            seen = b""
-        if _taken(path, seen, works, status):
+    if works:  # what stands there is stale if it is of this host: the flock is ours
+        if _taken_elsewhere(_read_owner(lock), status):
             raise Held
-        if works:  # what stands there is stale: the flock is ours
-            return
-        if seen is not None:
-            _put_aside(path, seen)
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            continue
-        with os.fdopen(fd, "wb") as file:
-            file.write(_record())
         return
+    for _ in range(20):
+        if _seize(path, lock, status):
+            return
+        time.sleep(0.01)  # one who judged the same stale record is replacing it at this moment
     raise Held
 
 
-def _taken(path: Path, seen: bytes | None, works: bool, status: dict[str, Any]) -> bool:
-    owner = _parse(seen)
-    beats = _beats(status)
-    if works:  # flock may work within a host only: believe what another one's run says of itself
-        return owner is not None and not process.is_here(owner) and beats and owner.get("host") == status.get("host")
+def _seize(path: Path, lock: Path, status: dict[str, Any]) -> bool:
+    """Put our record at ``path``: exclusively where nothing stands, or over a stale one; ``False``: look again.
+
+    A stale record never leaves its place before the new one is there, else a third process would find nothing. Of the
+    several who judged the same record, only the one who holds a record named after it may replace it; that one is taken
+    in the same way, since its holder, too, may have died. Raises :class:`Held`, ``OSError``.
+    """
+    from engine.rundir import write_atomic
+
+    seen = _look(path)
+    if seen is None:
+        return _create(path, status)
+    if _taken(*seen, lock, status):
+        raise Held
+    claim = owner_file(lock).with_name(f".{owner_file(lock).name}.{_name(seen)}")
+    try:
+        if not _seize(claim, lock, {}):
+            return False
+    except Held:
+        return False
+    try:
+        now = _look(path)
+        if now is None or _name(now) != _name(seen):
+            return False
+        write_atomic(path, _record(), durable=False)
+    finally:
+        claim.unlink(missing_ok=True)
+    return True
+
+
+def _look(path: Path) -> _Seen | None:
+    """A record's contents (none where they may not be read) and what the file system says of it; ``None``: not there."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return file.read(_MOST_BYTES), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass
+    try:
+        return b"", os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _create(path: Path, status: dict[str, Any]) -> bool:
+    """Put our record where none is; ``False`` if somebody was faster."""
+    if _run_lives(status):
+        raise Held
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(fd, "wb") as file:
+        file.write(_record())
+    return True
+
+
+def _name(seen: _Seen) -> str:
+    """A name for exactly this record: another one with equal contents has another."""
+    data, found = seen
+    return hashlib.sha256(data + f"{found.st_ino} {found.st_mtime_ns}".encode()).hexdigest()[:12]
+
+
+def _taken(data: bytes, found: os.stat_result, lock: Path, status: dict[str, Any]) -> bool:
+    """Whether the process behind a record lives, as far as that can be told without flock."""
+    owner = _parse(data)
+    young = time.time() - found.st_mtime < _WRITING_SECONDS
     if owner is None:
-        return _is_being_written(path) if seen is not None else _run_lives(status)
+        return young
     if process.is_here(owner):
-        lock = path.with_name(path.name.removesuffix(".owner"))
         return (process.is_alive(owner) and process.has_open(owner["pid"], lock)) or _run_lives(status)
-    return beats
+    return young or _beats(status)  # one that was taken just now beats soon
+
+
+def _taken_elsewhere(owner: dict[str, Any] | None, status: dict[str, Any]) -> bool:
+    """Flock may work within a host only: believe what another one's run says of itself."""
+    return (
+        owner is not None and not process.is_here(owner) and _beats(status) and owner.get("host") == status.get("host")
+    )
 
 
 def _run_lives(status: dict[str, Any]) -> bool:
@@ -186,29 +245,6 @@ def _beats(status: dict[str, Any]) -> bool:
 
     beat = status.get("heartbeat")
     return status.get("state") in LIVE and isinstance(beat, int | float) and time.time() - beat < FRESH_SECONDS
-
-
-def _is_being_written(path: Path) -> bool:
-    try:
-        return time.time() - path.lstat().st_mtime < _WRITING_SECONDS
-    except OSError:
-        return False
-
-
-def _put_aside(path: Path, seen: bytes) -> None:
-    """Remove exactly the stale record that was judged: of several who try, nobody removes a winner's new one."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        os.rename(path, aside)
-    except FileNotFoundError:
-        return
-    try:
-        if aside.read_bytes() != seen:
-            os.link(aside, path)
-    except FileExistsError:
-        pass
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _read_owner(lock: Path) -> dict[str, Any] | None:

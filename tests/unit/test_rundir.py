@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -9,11 +11,13 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine import process
+from engine import process, runlock
 from engine.checkpoints import checkpoints, newest_valid
 from engine.errors import RunInUseError
 from engine.rundir import RunDir, new_run_id, read_json, refuse_foreign_work, write_json
@@ -144,6 +148,52 @@ def test_without_flock_one_of_many_wins(tmp_path: Path) -> None:
     for rival in rivals:
         rival.communicate("\n")
     assert sorted(word.split()[0] for word in words) == ["refused"] * 5 + ["taken"]
+
+
+@pytest.mark.parametrize("dead_claims", [0, 2])
+def test_without_flock_a_stale_record_is_replaced_by_one_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_claims: int
+) -> None:
+    """Rivals come just before and just after the moment in which the stale record goes."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no flock here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    run = RunDir(tmp_path)
+    run.make()
+    stale = {**process.identity(os.getpid()), "pid_started": 1}
+    record = run.meta / "lock.owner"
+    write_json(record, stale)
+    for _ in range(dead_claims):  # of some who died while they replaced it
+        seen = runlock._look(record)
+        assert seen is not None
+        record = run.meta / f".lock.owner.{runlock._name(seen)}"
+        write_json(record, stale)
+    won: list[int] = []
+
+    def rival() -> None:
+        try:
+            won.append(run.acquire_lock())
+        except RunInUseError:
+            pass
+
+    def moves(real: Callable[..., None]) -> Callable[..., None]:
+        def move(*args: Any, **more: Any) -> None:
+            monkeypatch.setattr(os, "rename", real_rename)
+            monkeypatch.setattr(os, "replace", real_replace)
+            rival()
+            real(*args, **more)
+            rival()
+
+        return move
+
+    real_rename, real_replace = os.rename, os.replace
+    monkeypatch.setattr(os, "rename", moves(real_rename))
+    monkeypatch.setattr(os, "replace", moves(real_replace))
+    rival()
+    assert len(won) == 1 and sorted(os.listdir(run.meta)) == ["control", "lock", "lock.owner"]
+    run.release_lock(won[0])
 
 
 def test_a_reader_sees_the_old_or_the_new_file(tmp_path: Path) -> None:
