@@ -27,7 +27,7 @@ def fill(form: Terminal, name: str, value: str, shown: str) -> None:
     form.wait_for_text("Go to a setting", "⏎ choose")
     form.press(name)
     form.wait_until(
-        lambda: re.search(rf"^ .*  {name}  .*\n[^\n]*\n[^\n]*⏎ choose", form.screen_text, re.M),
+        lambda: re.search(rf" {name}  .*\n[^\n]*\n[^\n]*⏎ choose", form.screen_text),
         5,
         f"{name} is the one found",
     )
