@@ -33,9 +33,8 @@ async def test_escape_leaves_what_was_opened_last_first(tmp_path: Path) -> None:
     app = TunedeckApp(initial="watch", watch=showcase(tmp_path / "run", "running", time.time()).path)
     async with app.run_test(size=(120, 40)) as pilot:
         await watching(pilot, app)
-        await pilot.press("f", "plus", "plus", "left", "slash", *"eval", "enter")
+        await pilot.press("f", "plus", "plus", "left")
         await until(pilot, lambda: "zoom" in text(app) and "smooth" in text(app) and "train.log" not in text(app))
-        await pilot.press("escape")  # the search
         await pilot.press("escape")  # the cursor
         await until(pilot, lambda: "zoom" in text(app) and "samples/s" not in text(app))
         await pilot.press("escape")  # the zoom
@@ -44,6 +43,42 @@ async def test_escape_leaves_what_was_opened_last_first(tmp_path: Path) -> None:
         await until(pilot, lambda: "train.log" in text(app) and "2 learning rate" in text(app))
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, WatchScreen))
+
+
+async def test_what_is_typed_into_the_log_is_seen(tmp_path: Path) -> None:
+    app = TunedeckApp(initial="watch", watch=showcase(tmp_path / "run", "running", time.time()).path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await watching(pilot, app)
+        await pilot.press("f", "plus", "plus", "slash", *"eval")
+        await until(pilot, lambda: "eval" in text(app) and "1 loss" not in text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: '"eval"' in text(app) and "train.log" in text(app))
+        await pilot.press("f")
+        await until(pilot, lambda: "1 loss" in text(app) and "train.log" not in text(app))
+        await pilot.press("n")
+        await until(pilot, lambda: '"eval" match' in text(app) and "1 loss" not in text(app))
+        await pilot.press("f", "escape")  # the zoom, and not the search that is not seen
+        await until(pilot, lambda: not screen.deck.zoomed and screen.log_tail.searching)
+        await pilot.press("pageup")
+        await until(pilot, lambda: "train.log" in text(app) and "1 loss" not in text(app))
+        await pilot.press("escape")  # the search
+        await until(pilot, lambda: '"eval"' not in text(app) and "1 loss" not in text(app))
+        await pilot.press("escape")  # the log
+        await until(pilot, lambda: "1 loss" in text(app) and isinstance(app.screen, WatchScreen))
+
+
+async def test_keys_of_charts_that_are_not_seen_show_them_first(tmp_path: Path) -> None:
+    app = TunedeckApp(initial="watch", watch=showcase(tmp_path / "run", "running", time.time()).path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        deck = (await watching(pilot, app)).deck
+        await pilot.press("plus", "left", "h")
+        await until(pilot, lambda: "1 loss" not in text(app))
+        await pilot.press("escape")  # the pane, before what it hides
+        await until(pilot, lambda: "1 loss" in text(app))
+        assert deck.zoomed and deck.cursor is not None
+        for pane, key in zip("hLhLh", ("plus", "0", "l", "full_stop", "x"), strict=True):
+            await pilot.press(pane, key)
+            await until(pilot, lambda: "1 loss" in text(app))
 
 
 async def test_the_machine_and_the_log_take_the_place_of_the_charts(tmp_path: Path) -> None:

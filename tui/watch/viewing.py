@@ -68,10 +68,12 @@ class Viewing(Requests):
         self.show_pane(HARDWARE)
 
     def action_back(self) -> None:
-        """Out of whatever was opened last, then back to the runs."""
+        """Out of whatever was opened last and is seen, then back to the runs."""
         log = self.log_tail
-        if log.searching:
+        if log.searching and self.pane != CHART:
             log.end_search()
+        elif self.pane in (LOG, HARDWARE):
+            self.show_pane(self.pane)
         elif self.deck.drop_cursor():
             self.tick()
         elif self.deck.zoomed:
@@ -86,6 +88,7 @@ class Viewing(Requests):
     # -- charts -----------------------------------------------------------------------------------------------------
 
     def _to_charts(self) -> None:
+        """What a key does to the charts is to be seen."""
         if self.pane in (LOG, HARDWARE):
             self.show_pane(self.pane)
 
@@ -106,23 +109,28 @@ class Viewing(Requests):
 
     def action_log_scale(self) -> None:
         """Logarithmic or linear axis of the chosen chart."""
+        self._to_charts()
         self.flash(self.deck.toggle_log())
 
     def action_x_axis(self) -> None:
         """Steps, epochs, tokens or time."""
+        self._to_charts()
         self.flash(self.deck.cycle_x())
 
     def action_smoothing(self, by: int) -> None:
         """Smooth more or less."""
+        self._to_charts()
         self.flash(self.deck.smooth_more(by))
 
     def action_zoom(self, by: int) -> None:
         """Zoom in or out."""
+        self._to_charts()
         self.deck.zoom(by)
         self.tick()
 
     def action_pan(self, by: int) -> None:
         """Move a zoomed stretch."""
+        self._to_charts()
         if not self.deck.zoomed:
             self.flash("the whole run is shown; + zooms in")
         self.deck.pan(by)
@@ -130,35 +138,46 @@ class Viewing(Requests):
 
     def action_whole(self) -> None:
         """The whole run again."""
+        self._to_charts()
         self.deck.whole()
         self.tick()
 
     def action_cursor(self, by: int) -> None:
-        """Move the cursor that reads values; under the hardware the charts come back for it."""
+        """Move the cursor that reads values."""
         self._to_charts()
         self.deck.move_cursor(by)
         self.tick()
 
     # -- log --------------------------------------------------------------------------------------------------------
 
+    def _to_log(self) -> None:
+        """What a key does to the log is to be seen: a chart over the whole screen hides it."""
+        if self.pane == CHART:
+            self.show_pane(LOG)
+
     def action_search_log(self) -> None:
         """Ask what to search the log for."""
+        self._to_log()
         self.log_tail.ask_search()
 
     def action_match(self, by: int) -> None:
         """The next match of the search."""
+        self._to_log()
         self.log_tail.next_match(by)
 
     def action_warnings(self) -> None:
         """Only warnings and errors, or everything."""
+        self._to_log()
         self.flash(self.log_tail.toggle_warnings())
 
     def action_scroll_log(self, pages: float) -> None:
         """Scroll the log: positive towards its beginning."""
+        self._to_log()
         self.log_tail.page(pages)
 
     def action_follow_log(self) -> None:
         """The newest lines of the log."""
+        self._to_log()
         self.log_tail.follow()
 
     # -- elsewhere --------------------------------------------------------------------------------------------------
