@@ -98,15 +98,15 @@ async def test_the_machine_and_the_log_take_the_place_of_the_charts(tmp_path: Pa
 async def test_a_cursor_reads_and_axes_change(tmp_path: Path) -> None:
     app = TunedeckApp(initial="watch", watch=showcase(tmp_path / "run", "running", time.time()).path)
     async with app.run_test(size=(160, 50)) as pilot:
-        await watching(pilot, app)
+        deck = (await watching(pilot, app)).deck
         await pilot.press("left")
         await until(pilot, lambda: "learning rate 2.96e-5" in text(app) and "(step 650)" in text(app))
         await pilot.press("x")
-        await until(pilot, lambda: "x epoch" in text(app))
+        await until(pilot, lambda: "x: epoch" in text(app) and "x epoch" in deck.status())
         await pilot.press("full_stop")
-        await until(pilot, lambda: "smoothing 2" in text(app))
+        await until(pilot, lambda: "smoothing 2" in text(app) and "smoothing 2" in deck.status())
         await pilot.press("g")
-        await until(pilot, lambda: "grad norm" in text(app) and "more charts 1/" in text(app))
+        await until(pilot, lambda: "grad norm" in text(app) and "more charts 1/" in deck.status())
 
 
 async def test_from_one_live_run_to_the_next(tmp_path: Path) -> None:
