@@ -10,12 +10,10 @@ asked for ends training: a stop, and with ``stop_on_nonfinite`` a loss or gradie
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from engine.errors import TunedeckError
 from engine.worker import memory, spoil
 from engine.worker.failure import CannotTrain
 from engine.worker.figures import StepFigures
+from engine.worker.harmless import never_ends_a_run
 from engine.worker.health import NONFINITE, Finding, Health
 from engine.worker.ownscript import OwnScriptRun
 from engine.worker.ranks import CHECKPOINT, EVALUATE, NOT_FINITE, RECORDING, STOP, STOP_NOW, TERMINATED, Ranks
@@ -34,25 +33,6 @@ from engine.worker.sampling import Sampler
 from engine.worker.tap import EvaluationCut, ForcedLog, StepTap, clear_not_finite, trainer_of
 
 PHASE_SECONDS = 1.0
-
-
-def _never_ends_a_run(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Telemetry must not kill training: an exception in a callback would. Only what is meant to end it goes through."""
-
-    @functools.wraps(method)
-    def guarded(self: RunCallback, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        try:
-            method(self, args, state, control, **kwargs)
-        except (CannotTrain, EvaluationCut):
-            raise
-        except Exception:
-            if not self._complained:
-                self._complained = True
-                print("tunedeck: this run could not be recorded fully:", file=sys.stderr)
-                traceback.print_exc()
-        return control
-
-    return guarded
 
 
 class RunCallback(TrainerCallback):
@@ -85,7 +65,7 @@ class RunCallback(TrainerCallback):
         self._sampler = sampler
         self._recorder: Recorder | None = None
         self._own: OwnScriptRun | None = None
-        self._complained = False
+        self.complained = False
         self._asked: set[str] = set()
         self._forget()
 
@@ -120,7 +100,7 @@ class RunCallback(TrainerCallback):
 
     # -- beginning and end ------------------------------------------------------------------------------------------
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the record (an own script's run directory too) and hook into the trainer's log."""
         if self._tap is not None:  # the last train() ended by an exception
@@ -165,7 +145,7 @@ class RunCallback(TrainerCallback):
         self._recorder = self._own.recorder
         return True
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Answer what was asked for and, in an own script, write the end."""
         self._training = False
@@ -197,7 +177,7 @@ class RunCallback(TrainerCallback):
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The first step's time begins here, not while a resume skips the data that was seen."""
         if self._begun_step < 0:
@@ -205,7 +185,7 @@ class RunCallback(TrainerCallback):
             if self._figures is not None:
                 self._figures.mark()
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Where all processes agree on what to do at the end of this step; a spoilt step is dropped here."""
         here: set[str] = set()
@@ -220,7 +200,7 @@ class RunCallback(TrainerCallback):
             self._spoilt_step = state.global_step + 1
             spoil.drop_gradients(self._trainer, kwargs["optimizer"])
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Do what was asked for; where the trainer cannot be tapped, have every step logged."""
         if self._active and self.every_step and not StepTap.fits(self._trainer):
@@ -261,7 +241,7 @@ class RunCallback(TrainerCallback):
             control.should_evaluate = EVALUATE in agreed and self._stopping != STOP_NOW
             control.should_save = self._stopping != STOP_NOW and self._saved_step != state.global_step
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A stop at the end of an epoch is one: nothing of a spoilt step is saved, nothing is saved twice."""
         if self._spoilt_step or self._stopping:
@@ -269,7 +249,7 @@ class RunCallback(TrainerCallback):
         if control.should_save:
             self._begin_saving(state, control)
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Record what the trainer logs; of steps that were logged only for us, the host's log history keeps none."""
         if not self._active or not logs or "loss" not in logs or any(key.startswith("eval_") for key in logs):
@@ -305,7 +285,7 @@ class RunCallback(TrainerCallback):
 
     # -- evaluation and saving ----------------------------------------------------------------------------------------
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Show how far an evaluation is; a stop ends it early where that is safe, else after it."""
         if self._recorder is None:
@@ -333,7 +313,7 @@ class RunCallback(TrainerCallback):
             asked, self._asked = self._asked, set()
             self._act(asked, state, control)
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
@@ -352,7 +332,7 @@ class RunCallback(TrainerCallback):
         self._stop_after_evaluation(state, control)
         self._back_to_training(state, control)
 
-    @_never_ends_a_run
+    @never_ends_a_run
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record a checkpoint."""
         self._saved_step = state.global_step
