@@ -60,12 +60,14 @@ class Emulated:
         self.total = 0
         self.raw = bytearray()
         self._rest = b""
-        self._credit, self._clock = 0.0, time.monotonic()
+        self._credit, self._clock, self._busy = 0.0, time.monotonic(), False
+        self._lines: list[str] = []
+        self.fed = 0.0  # when the last piece came
         self._up: deque[tuple[float, bytes]] = deque()
         self._down: deque[tuple[float, bytes]] = deque()
 
     def set_size(self, width: int, height: int) -> None:
-        self.size = (width, height)
+        self.size, self._lines = (width, height), []
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         if hasattr(self, "screen"):
             self.screen.resize(height, width)
@@ -74,8 +76,21 @@ class Emulated:
         self.stream = pyte.ByteStream(self.screen)
 
     @property
+    def lines(self) -> list[str]:
+        """What stands on the screen; only rows that changed are read again: all of them take 10 ms."""
+        screen = self.screen
+        if not self._lines:
+            self._lines = [""] * screen.lines
+            screen.dirty.update(range(screen.lines))
+        for y in screen.dirty:
+            if y < screen.lines:
+                self._lines[y] = "".join(screen.buffer[y][x].data for x in range(screen.columns))
+        screen.dirty.clear()
+        return self._lines
+
+    @property
     def text(self) -> str:
-        return "\n".join(self.screen.display)
+        return "\n".join(self.lines)
 
     def type(self, data: bytes) -> None:
         """Keys; they arrive after the delay."""
@@ -107,22 +122,28 @@ class Emulated:
     def _read(self, now: float) -> None:
         count = 1 << 16
         if self.speed:
-            # A line that has nothing to carry saves nothing up.
-            self._credit = min(self._credit + (now - self._clock) * self.speed, max(2.0, 0.01 * self.speed))
+            # A line that has nothing to carry saves nothing up; one that has works on while nobody looks.
+            most = 0.1 if self._busy else 0.01
+            self._credit = min(self._credit + (now - self._clock) * self.speed, max(2.0, most * self.speed))
             self._clock = now
             count = int(self._credit)
-        if count < 1 or not select.select([self.master], [], [], 0)[0]:
+        if count < 1:
+            return
+        if not select.select([self.master], [], [], 0)[0]:
+            self._busy = False
             return
         try:
             data = os.read(self.master, count)
         except OSError:
             return
         self._credit -= len(data)
+        self._busy = len(data) == count
         self.total += len(data)
         self.raw += data if len(self.raw) < RAW_KEPT else b""
         self._down.append((now + self.delay, data))
 
     def feed(self, data: bytes) -> None:
+        self.fed = time.monotonic()
         data = FOREIGN.sub(b"", self._rest + data)
         torn = TORN.search(data)
         self._rest = data[torn.start() :] if torn else b""

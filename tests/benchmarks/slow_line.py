@@ -45,8 +45,8 @@ Check = Callable[[Emulated], bool]
 def titles(terminal: Emulated) -> list[object]:
     """The looks of the charts' titles: they change only when another one is chosen."""
     found = []
-    for y, line in enumerate(terminal.screen.display):
-        for title in ("1 loss", "2 learning", "3 speed", "4 memory"):
+    for y, line in enumerate(terminal.lines):
+        for title in ("1 loss", "2 learning", "3 samples", "4 memory"):
             x = line.find(title)
             if x >= 0:
                 found.append((title, y, [terminal.screen.buffer[y][x + place] for place in range(6)]))
@@ -58,9 +58,8 @@ def answer_time(terminal: Emulated, keys: bytes, visible: Check) -> float | None
     began = time.monotonic()
     terminal.type(keys)
     while time.monotonic() - began < LOST_SECONDS:
-        terminal.turn(0.005)
-        if visible(terminal):
-            return time.monotonic() - began
+        if terminal.turn(0.005) and visible(terminal):
+            return terminal.fed - began
     return None
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from textual.drivers.headless_driver import HeadlessDriver
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.glyphs import PLAIN_TABLE
 from tui.terminal.cells import CellScreen
 from tui.terminal.driver import DiffDriver, for_terminal
+from tui.terminal.keyboard import Keyboard
 from tui.terminal.motion import reduced
 from tui.terminal.pace import ASK, LARGEST, Pace
 
@@ -20,7 +22,8 @@ class Line:
     def __init__(self, speed: float, delay: float) -> None:
         self.pace, self.speed, self.delay = Pace(), speed, delay
         self.now = self.free = 0.0
-        self.answers: list[float] = []
+        self.answers: list[tuple[float, tuple[int, int]]] = []
+        self.marks = 0
         self.worst = 0.0
 
     def send(self, wanted: int) -> int:
@@ -31,17 +34,20 @@ class Line:
         self.pace.sent(count)
         if count < wanted:
             self.pace.cut()
-        asked = self.pace.asks(self.now)
+        asked = self.pace.due(self.now) if count else self.pace.overdue(self.now)
         self.free = max(self.free, self.now) + (count + len(ASK) * asked) / self.speed
         if asked:
-            self.answers.append(self.free + 2 * self.delay)
+            marked = self.pace.marks
+            self.marks += marked
+            place = (self.marks, 3) if marked else (60, 20)
+            self.pace.asked(self.now, len(ASK), place, marked=marked)
+            self.answers.append((self.free + 2 * self.delay, place))
         return count
 
     def tick(self, seconds: float = 0.005) -> None:
         self.now += seconds
-        while self.answers and self.answers[0] <= self.now:
-            self.answers.pop(0)
-            self.pace.answered(self.now)
+        while self.answers and self.answers[0][0] <= self.now:
+            self.pace.answered(self.now, self.answers.pop(0)[1])
 
 
 def run(line: Line, seconds: float, wanted: int = 100_000) -> int:
@@ -73,7 +79,9 @@ def test_a_fast_line_is_not_held_back(delay: float) -> None:
 def test_a_terminal_that_never_answers_gets_everything() -> None:
     pace = Pace()
     pace.sent(5000)
-    assert pace.asks(0.0) and pace.room(0.1) == 0
+    assert pace.due(0.0) and pace.marks
+    pace.asked(0.0, place=(1, 1), marked=True)
+    assert pace.room(0.1) == 0
     assert pace.room(1.0) == LARGEST
 
 
@@ -84,6 +92,80 @@ def test_lost_answers_are_asked_for_again() -> None:
     line.answers.clear()
     sent = run(line, 6)
     assert sent > 2000
+
+
+def heard() -> Pace:
+    """A terminal that answered once; 100 bytes are on their way, with an open question behind them."""
+    pace = Pace()
+    pace.asked(0.0, place=(1, 1), marked=True)
+    pace.answered(0.01, (1, 1))
+    pace.sent(96)
+    pace.asked(1.0, place=(60, 20))
+    return pace
+
+
+def test_after_a_stall_each_answer_is_credited_to_its_own_question() -> None:
+    pace = heard()
+    pace.sent(50)
+    assert pace.overdue(3.0) and pace.marks
+    pace.asked(3.0, place=(7, 3), marked=True)
+    pace.sent(60)
+    pace.answered(3.5, (60, 20))  # the first one, late
+    assert pace.waiting and pace.room(3.5) == pace.window - 54 - 60
+    pace.answered(3.6, (7, 3))
+    assert not pace.waiting and pace.room(3.6) == pace.window - 60
+    assert pace.delay < 0.1, "a stall says nothing of the line"
+
+
+def test_a_lost_answer_is_nobody_elses() -> None:
+    pace = heard()
+    pace.asked(3.0, place=(7, 3), marked=True)
+    pace.answered(3.1, (7, 3))  # the first one's is lost
+    assert not pace.waiting and pace.room(3.1) == pace.window
+    pace.sent(200)
+    pace.asked(4.0, place=(60, 20))
+    pace.answered(4.0, (1, 0))  # Shift and F3
+    assert pace.waiting and pace.room(4.0) == pace.window - 204
+
+
+def test_an_answer_that_nobody_asked_for_opens_nothing() -> None:
+    pace = heard()
+    pace.answered(1.1, (60, 20))
+    pace.sent(30)
+    pace.answered(1.2, (60, 20))
+    assert pace.room(1.2) == pace.window - 30
+
+
+@pytest.mark.parametrize("speed", [960.0, 50_000.0])
+def test_a_terminal_that_goes_deaf_is_fed_carefully_and_may_come_back(speed: float) -> None:
+    line = Line(speed, 0.002)
+    line.send(60)
+    run(line, 3)
+    answers: list[tuple[float, tuple[int, int]]] = []
+    line.answers = Forgetful()
+    run(line, 60)
+    assert line.pace.deaf
+    rate = run(line, 10) / 10
+    assert 300 < rate < min(0.75 * speed, 5000), "neither everything nor nothing"
+    line.answers = answers
+    run(line, 40)
+    assert not line.pace.deaf and run(line, 10) > 0.6 * 10 * min(speed, 20_000)
+
+
+class Forgetful(list[tuple[float, tuple[int, int]]]):
+    """Answers that never come."""
+
+    def append(self, answer: tuple[float, tuple[int, int]]) -> None:
+        pass
+
+
+def test_a_slow_line_is_known_before_much_was_sent() -> None:
+    line = Line(960, 0.002)
+    line.send(10)
+    run(line, 1.0)
+    line.worst = 0.0
+    run(line, 1.0)
+    assert line.pace.slow and line.worst < 0.1
 
 
 def test_changes_in_pieces_lead_to_the_same_cells() -> None:
@@ -122,7 +204,7 @@ def test_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEDECK_PLAIN", raising=False)
     assert for_terminal(LinuxDriver) is DiffDriver
     monkeypatch.setenv("TUNEDECK_PLAIN", "1")
-    assert for_terminal(LinuxDriver) is LinuxDriver
+    assert for_terminal(LinuxDriver) is Keyboard and for_terminal(HeadlessDriver) is HeadlessDriver
     assert (
         reduced({"TUNEDECK_REDUCED_MOTION": "1"}) and not reduced({"TUNEDECK_REDUCED_MOTION": "0"}) and not reduced({})
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rich.cells import cell_len, get_character_cell_size
+from rich.cells import cell_len
 
-from tui.terminal.sgr import PLAIN, Look, change, read
+from tui.terminal.sgr import PLAIN, Look, change, is_bold, is_coloured, read
+from tui.terminal.widths import LONGEST, clusters, is_ambiguous, is_unsure
 
 _TOKEN = re.compile(
     r"\x1b\[(\d{1,5});(\d{1,5})H"  # 1, 2: move
@@ -29,6 +30,8 @@ URGENT_FRAMES = (0, 8, 64)
 FEW_CELLS = 160
 # A cell with a move and a colour of its own takes no more bytes than this.
 MOST_BYTES = 30
+# A line that takes no more than this at a time is slow: headings of an answer go out before all else, cut to so many cells.
+SLOW_BYTES, HEAD_CELLS, TITLE_CELLS = 256, 16, 12
 # Of a large frame first rows with new letters are sent, then other new texts, then new colours.
 WORDS, TEXTS, ANY = range(3)
 UNKNOWN = ""
@@ -37,10 +40,6 @@ _CONTINUED = "\0"  # the second cell of a wide character
 
 def _new_letter(want: str, shown: str) -> bool:
     return want != shown and want[:1].isalnum()
-
-
-def _is_unsure(cell: str) -> bool:
-    return len(cell) > 1 or cell > "\U0001efff"
 
 
 def _size(text: str) -> int:
@@ -64,6 +63,9 @@ class CellScreen:
         self._cursor = (0, 0)
         # Where the terminal's cursor is (None: not known) and the look it would write with.
         self._at: tuple[int, int] | None = None
+        self._column_sure = True
+        self._marks = 0
+        self._jumped = False
         self._look = PLAIN
         self._look_unknown = True
         self._wished: tuple[int, int] | None = None
@@ -100,6 +102,7 @@ class CellScreen:
         self._stamp = self._frames + URGENT_FRAMES[urgency]
         look = PLAIN
         x = y = 0
+        self._jumped = True
         for match in _TOKEN.finditer(frame):
             kind = match.lastindex
             if kind == 4:
@@ -107,9 +110,9 @@ class CellScreen:
             elif kind == 3:
                 look = read(match[3], look)
             elif kind == 2:
-                y, x = int(match[1]) - 1, int(match[2]) - 1
+                y, x, self._jumped = int(match[1]) - 1, int(match[2]) - 1, True
             elif kind == 5:
-                y, x = y + 1, 0
+                y, x, self._jumped = y + 1, 0, True
         self._cursor = (x, y)
 
     def _write(self, x: int, y: int, text: str, look: Look) -> int:
@@ -123,6 +126,7 @@ class CellScreen:
                 row[x:end] = text[: end - x]
                 looks[x:end] = [look] * (end - x)
             x += len(text)
+            self._jumped = False
         else:
             x = self._write_wide(x, row, looks, text, look)
         self._mend(row, start, min(x, self.width))
@@ -132,22 +136,26 @@ class CellScreen:
         return x
 
     def _write_wide(self, x: int, row: list[str], looks: list[Look], text: str, look: Look) -> int:
-        for character in text:
-            size = get_character_cell_size(character)
+        for cluster, size in clusters(text):
             if size == 0:
-                before = x - 1
-                if 0 < x <= self.width:
-                    before -= row[before] == _CONTINUED
-                    row[before] += character
+                self._combine(row, x, cluster)
                 continue
+            self._jumped = False
             if x + size <= self.width:
-                row[x], looks[x] = character, look
+                row[x], looks[x] = cluster[:LONGEST], look
                 if size == 2:
                     row[x + 1], looks[x + 1] = _CONTINUED, look
             elif x < self.width:
                 row[x], looks[x] = " ", look
             x += size
         return x
+
+    def _combine(self, row: list[str], x: int, accents: str) -> None:
+        """Put accents on what was written before them; behind a move there is nothing that they belong to."""
+        if self._jumped or not 0 < x <= self.width:
+            return
+        before = x - 1 - (row[x - 1] == _CONTINUED)
+        row[before] = (row[before] + accents)[:LONGEST]
 
     def _mend(self, row: list[str], start: int, end: int) -> None:
         """Half of a wide character that was written over is a blank."""
@@ -158,7 +166,7 @@ class CellScreen:
 
     @staticmethod
     def _is_wide(cell: str) -> bool:
-        return cell > "\u10ff" and cell_len(cell[0]) == 2
+        return (len(cell) > 1 or cell > "\u10ff") and cell_len(cell) == 2
 
     # Changes out.
 
@@ -203,7 +211,7 @@ class CellScreen:
             if cells > FEW_CELLS:
                 return []
             spans.append((y, start, end))
-        if any(any(map(_is_unsure, self._want[y])) for y in self._dirty):
+        if any(any(map(is_unsure, self._want[y])) for y in self._dirty):
             return []
         order = {self._look: -1}
         for y, start, _ in spans:
@@ -220,14 +228,46 @@ class CellScreen:
         left = limit
         for stamp in sorted({self._stamps.get(y, 0) for y in self._dirty}, reverse=True):
             rows = sorted(y for y in self._dirty if self._stamps.get(y, 0) == stamp)
+            answers = stamp > self._frames and limit <= SLOW_BYTES
+            if answers:
+                left = self._fill_heads(rows, left, out)
+                if left <= 0:
+                    return True
             few = sum(end - start for y in rows for start, end in self._spans(y, *self._dirty[y])) <= FEW_CELLS
-            for first in (ANY,) if few else (WORDS, TEXTS, ANY):
+            for first in (WORDS, ANY) if few and answers else (ANY,) if few else (WORDS, TEXTS, ANY):
                 for y in rows:
                     if y in self._dirty:
                         left = self._fill_row(y, left, first, out)
                     if left <= 0:
                         return bool(self._dirty)
         return False
+
+    def _fill_heads(self, rows: list[int], left: int, out: list[str]) -> int:
+        """Take the beginnings of changed headings, by which one sees at once what a key did."""
+        heads = [head for y in rows if not any(map(is_unsure, self._want[y])) for head in self._heads(y)]
+        for _, y, start, end in sorted(heads):
+            if left <= 0:
+                return left
+            out.append(self._draw(y, start, end, left))
+            left -= _size(out[-1])
+        return left
+
+    def _heads(self, y: int) -> Iterator[tuple[bool, int, int, int]]:
+        """A row's changed headings: titles in a colour (of what is chosen) before others; row, start, end."""
+        want, look = self._want[y], self._want_look[y]
+        shown, shown_look = self._shown[y], self._shown_look[y]
+        x, high = self._dirty[y]
+        while x < high:
+            start, x = x, x + 1
+            if not is_bold(look[start]) or not want[start].isalnum():
+                continue
+            if want[start] == shown[start] and look[start] == shown_look[start]:
+                continue
+            while x < high and look[x] == look[start]:
+                x += 1
+            end = min(x, start + HEAD_CELLS)
+            end += end < self.width and want[end] == _CONTINUED
+            yield not (is_coloured(look[start]) and x - start >= TITLE_CELLS), y, start, end
 
     def _fill_row(self, y: int, left: int, which: int, out: list[str]) -> int:
         """Take those of a row's changes while something is left of the limit; returns what is left."""
@@ -238,11 +278,15 @@ class CellScreen:
         if which == WORDS and not any(map(_new_letter, want[low:high], shown[low:high])):
             return left
         # A row with a character of unsure width is never left half done.
-        whole = any(map(_is_unsure, want[low:high]))
+        whole = any(map(is_unsure, want[low:high]))
         for start, end in self._spans(y, low, high):
             if whole or which == ANY or want[start:end] != shown[start:end]:
                 if left <= 0 and not whole:
                     return left
+                if which == WORDS and not whole:
+                    start = next((x for x in range(start, end) if _new_letter(want[x], shown[x])), end)
+                    if start == end:
+                        continue
                 out.append(self._draw(y, start, end, None if whole else left))
                 left -= _size(out[-1])
         if whole or (which == ANY and left > 0):
@@ -276,7 +320,7 @@ class CellScreen:
     def _draw(self, y: int, start: int, end: int, limit: int | None = None) -> str:
         want, looks = self._want[y], self._want_look[y]
         out = [self._go(start, y)]
-        unsure = False
+        unsure = lost = doubtful = False
         for x in range(start, end):
             cell = want[x]
             if cell == _CONTINUED:
@@ -284,12 +328,15 @@ class CellScreen:
             if limit is not None and limit <= 0:
                 end = x
                 break
-            out.append(change(self._look, looks[x]))
+            move = f"\x1b[{x + 1}G" if lost else ""
+            out.append(move + change(self._look, looks[x]))
             self._look = looks[x]
             out.append(cell)
             if limit is not None:
                 limit -= len(out[-2]) + _size(cell)
-            unsure |= _is_unsure(cell)
+            lost = is_unsure(cell)
+            unsure |= lost
+            doubtful |= is_ambiguous(cell)
         self._shown[y][start:end] = want[start:end]
         self._shown_look[y][start:end] = looks[start:end]
         if unsure:
@@ -299,26 +346,42 @@ class CellScreen:
         else:
             # Behind the last column terminals differ in where the cursor is.
             self._at = (end, y) if end < self.width else None
+            self._column_sure = not doubtful
         return "".join(out)
 
     def _go(self, x: int, y: int) -> str:
-        x = min(x, self.width - 1)
-        at, self._at = self._at, (x, y)
+        # Terminals cut what is beyond the last column.
+        at, self._at = self._at, (x, y) if x < self.width else None
         if at == (x, y):
             return ""
+        sure, self._column_sure = self._column_sure, True
         if at is not None and at[1] == y:
             if x == 0:
                 return "\r"
-            if 0 < x - at[0] < 100:
+            if sure and 0 < x - at[0] < 100:
                 return f"\x1b[{x - at[0]}C" if x - at[0] > 1 else "\x1b[C"
-            if 0 < at[0] - x < 4:
+            if sure and 0 < at[0] - x < 4:
                 return "\b" * (at[0] - x)
             return f"\x1b[{x + 1}G"
         if x == 0:
             return f"\x1b[{y + 1}H" if y else "\x1b[H"
-        if at is not None and 0 <= at[0] - x < 4 and abs(y - at[1]) == 1:
+        if sure and at is not None and 0 <= at[0] - x < 4 and abs(y - at[1]) == 1:
             return ("\x1b[B" if y > at[1] else "\x1b[A") + "\b" * (at[0] - x)
         return f"\x1b[{y + 1};{x + 1}H"
+
+    @property
+    def at(self) -> tuple[int, int] | None:
+        """Where the terminal's cursor is; ``None`` if that is not sure."""
+        return self._at if self._column_sure else None
+
+    def mark(self) -> tuple[str, tuple[int, int]]:
+        """Put the terminal's cursor somewhere, each time somewhere else and never in the first row."""
+        self._marks += 1
+        width, height = (self.width, self.height) if self.width else (8, 3)
+        place = (self._marks * 7 % width, 1 + self._marks % max(1, height - 1))
+        self._at = self._wished = None
+        move = self._go(*place)
+        return move, place
 
     def leave(self) -> str:
         """Make the look plain, before something else is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,14 +15,18 @@ from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui import leaving
 from tui.glyphs import PLAIN_TABLE, wants_ascii
 from tui.terminal.cells import FRAME, CellScreen
+from tui.terminal.keyboard import Keyboard
 from tui.terminal.line import Line
+from tui.terminal.pace import Place
 
 # Sequences that change neither cells nor cursor: modes of mouse, paste, focus, cursor and keys; pointer; clipboard; the bell.
 _HARMLESS = re.compile(
     r"(?:\x1b\[\?(?:7|25|100[0-6]|1015|1016|2004|2026|2048)(?:[hl]|\$p)|\x1b\[[<>=][\d;]*u|\x1b\](?:22|52);[^\x07\x1b]*\x07|\x07)+"
 )
+_POINTER = re.compile(r"\x1b\]22;[^\x07\x1b]*\x07")
 # A short frame cannot be seen half done.
 SYNC_BYTES = 512
 # What is painted so soon after a key is its answer, and goes out first.
@@ -31,8 +36,8 @@ ANSWER_SECONDS = 1.0
 AFTER_RESIZE_SECONDS = (0.05, 0.4)
 
 
-class DiffDriver(LinuxDriver):
-    """LinuxDriver with a memory of what the terminal shows; a slow line skips frames, it does not lag."""
+class DiffDriver(Keyboard):
+    """A driver with a memory of what the terminal shows; a slow line skips frames, it does not lag."""
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
@@ -43,6 +48,7 @@ class DiffDriver(LinuxDriver):
         self._ascii = wants_ascii()
         self._key_at = -ANSWER_SECONDS
         self._unanswered = False
+        self._pointer = ""
 
     def repaint(self) -> None:
         """Something else may have changed what stands in the terminal: send everything."""
@@ -56,13 +62,23 @@ class DiffDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Begin with a terminal of which nothing is known, and look again whenever its size changes."""
+        self._end_line(0.0)
         with self._lock:
             self._cells.forget()
-        self._line = Line(self._file.fileno(), self._file.encoding or "utf-8", self._take, self._lock)  # type: ignore[union-attr]
-        self._started = False
-        super().start_application_mode()
+        file: Any = self._file
+        self._line = line = Line(
+            file.fileno(), file.encoding or "utf-8", self._take, self._lock, where=self._where, failed=self._on_failure
+        )
+        self._started, self._writer_thread, self._pointer = False, None, ""
+        try:
+            super().start_application_mode()
+        finally:
+            if self._writer_thread is None:  # the terminal is not ours now: Textual begins again later
+                self._end_line(0.0)
+        if self._line is None:
+            return
         self._started = True
-        self._line.poke()
+        line.begin()
         resized = signal.getsignal(signal.SIGWINCH)
 
         def on_resize(number: int, frame: Any) -> None:
@@ -76,10 +92,12 @@ class DiffDriver(LinuxDriver):
         """Terminals may also tell of their size in the input; answers of the line's questions are nobody else's."""
         if isinstance(message, events.CursorPosition):
             if self._line is not None:
-                self._line.answered()
+                self._line.answered((message.x, message.y))
             return
         if isinstance(message, events.Key | events.Paste):
             self._key_at, self._unanswered = time.monotonic(), True
+            if self._line is not None:
+                self._line.hold()
             if getattr(message, "key", "") == "ctrl+l":  # in dialogs, too, where the app's own keys are off
                 self._loop.call_soon_threadsafe(self.repaint)
         super().process_message(message)
@@ -101,9 +119,14 @@ class DiffDriver(LinuxDriver):
                 if self._ascii:
                     data = data.translate(PLAIN_TABLE)
                 soon = time.monotonic() - self._key_at < ANSWER_SECONDS
-                self._cells.apply(data, 2 if soon and self._unanswered else int(soon))
+                answer = soon and self._unanswered
+                self._cells.apply(data, 2 if answer else int(soon))
                 self._unanswered = False
-                line.poke()
+                line.poke(urgent=answer)
+            elif _POINTER.fullmatch(data):
+                if data != self._pointer:  # Textual sends it with each new screen
+                    self._pointer = data
+                    line.put(data)
             elif _HARMLESS.fullmatch(data):
                 line.put(data)
             else:
@@ -127,6 +150,20 @@ class DiffDriver(LinuxDriver):
             changes = f"{SYNC_START}{changes}{SYNC_END}"
         return changes, more
 
+    def _where(self, marked: bool) -> tuple[str, Place | None]:
+        """Where the terminal's cursor is, at a place of its own if it is to be marked (in the line's thread)."""
+        return self._cells.mark() if marked else ("", self._cells.at)
+
+    def _on_failure(self, error: Exception) -> None:
+        """The line is broken (in its thread): leave in order, as if the terminal were gone."""
+        leaving.log_exception(error)
+        if self._line is None:
+            return
+        leaving.say_after(f"tunedeck: the terminal cannot be written to ({type(error).__name__}); runs go on.")
+        leaving.insist(128 + signal.SIGHUP)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._app.exit, None, 128 + signal.SIGHUP)
+
     def stop_application_mode(self) -> None:
         """Leave with a plain look; what has not been sent by then is not needed."""
         line = self._line
@@ -140,13 +177,17 @@ class DiffDriver(LinuxDriver):
 
     def close(self) -> None:
         """What was put is sent; a terminal that takes nothing is not waited for."""
+        self._end_line(1.0)
+        super().close()
+
+    def _end_line(self, seconds: float) -> None:
         line, self._line = self._line, None
         if line is not None:
-            line.stop()
-        super().close()
+            line.stop(seconds)
 
 
 def for_terminal(driver: type[Driver]) -> type[Driver]:
-    """The driver to use in place of Textual's choice; with ``TUNEDECK_PLAIN=1`` it is Textual's."""
-    plain = os.environ.get("TUNEDECK_PLAIN", "") not in ("", "0")
-    return DiffDriver if driver is LinuxDriver and not plain else driver
+    """The driver to use in place of Textual's choice; with ``TUNEDECK_PLAIN=1`` it sends as Textual's does."""
+    if driver is not LinuxDriver:
+        return driver
+    return Keyboard if os.environ.get("TUNEDECK_PLAIN", "") not in ("", "0") else DiffDriver

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 _EXTENDED = {"5": 3, "2": 5}  # 38;5;N and 38;2;R;G;B: how many numbers belong together
 
+COLOURED = 60  # by which a colour's strongest part exceeds its weakest
+
 
 class Look(NamedTuple):
     """Foreground, background (as SGR parameters, empty for the default) and attributes (1 bold, 7 reverse …)."""
@@ -48,6 +50,25 @@ def read(parameters: str, before: Look = PLAIN) -> Look:
         elif number not in attributes:
             attributes = (*attributes, number)
     return Look(fore, back, attributes)
+
+
+def is_bold(look: Look) -> bool:
+    """Whether it is a heading's look."""
+    return "1" in look.attributes
+
+
+@lru_cache(maxsize=512)
+def is_coloured(look: Look) -> bool:
+    """Whether the text has a colour, and is not black, grey or white."""
+    numbers = [int(number) for number in look.fore.split(";") if number]
+    match numbers:
+        case [38, 2, red, green, blue]:
+            return max(red, green, blue) - min(red, green, blue) > COLOURED
+        case [38, 5, number]:
+            return 0 < number < 232 and number not in (7, 8, 15)
+        case [number]:
+            return 31 <= number <= 36 or 91 <= number <= 96
+    return False
 
 
 @lru_cache(maxsize=4096)
