@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import App
 from textual.events import Event, Key
 
-from tui import leaving, theme
+from tui import leaving, readiness, theme
 from tui.keys import bindings
 from tui.screens.runs import RunsScreen
 
@@ -100,6 +100,7 @@ class TunedeckApp(App[None]):
         if not self.is_headless:
             leaving.install(self)
             self.app_resume_signal.subscribe(self, lambda _app: self.action_redraw())
+            readiness.prepare(self)
         self._revive()
         self.set_interval(REVIVE_SECONDS, self._revive)
         if self._initial == "watch" and self._watch is not None:
