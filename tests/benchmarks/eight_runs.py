@@ -48,15 +48,23 @@ sys.exit(__main__.main(sys.argv[1:]))
 
 
 def write_steps(paths: list[Path], stop: object, counts: object) -> None:
-    """All runs' steps, in a process of its own."""
+    """All runs' further steps, in a process of its own."""
     writers = [EventWriter(RunDir(path).events) for path in paths]
-    rng, step, began = random.Random(3), 0, time.monotonic()
+    rng, first, began = random.Random(3), counts[0], time.monotonic()  # type: ignore[index]
+    step = first
     while not stop.is_set():  # type: ignore[attr-defined]
         step += 1
         for number, writer in enumerate(writers):
             writer.write("step", **fields(step, TOTAL, rng))
             counts[number] = step  # type: ignore[index]
-        time.sleep(max(0.0, began + step / RATE - time.monotonic()))
+        time.sleep(max(0.0, began + (step - first) / RATE - time.monotonic()))
+
+
+def start_steps(paths: list[Path], stop: object, counts: object) -> multiprocessing.Process:
+    """Begin to write steps, or go on."""
+    writer = multiprocessing.Process(target=write_steps, args=(paths, stop, counts), daemon=True)
+    writer.start()
+    return writer
 
 
 def keys(terminal: Emulated, seconds: float, choices: tuple[bytes, ...]) -> list[float]:
@@ -98,10 +106,8 @@ def session(folder: Path, live: bool, seconds: float) -> tuple[list[float], list
     for path in paths:
         RunDir(path).events.unlink()
     stop, counts = multiprocessing.Event(), multiprocessing.Array("q", RUNS)
-    writer = multiprocessing.Process(target=write_steps, args=(paths, stop, counts), daemon=True)
-    if live:
-        writer.start()
-    else:
+    writer = start_steps(paths, stop, counts) if live else None
+    if writer is None:
         events = EventWriter(RunDir(paths[0]).events)
         for step in range(1, 200):
             events.write("step", **fields(step, TOTAL, random.Random(step)))
@@ -114,16 +120,20 @@ def session(folder: Path, live: bool, seconds: float) -> tuple[list[float], list
         terminal.turn(2)
         watch = keys(terminal, seconds / 2, (b"1", b"2", b"3", b"4"))
         missing = ""
-        if live:
+        if writer is not None:
             stop.set()
             writer.join()
             missing = held(terminal, dump, counts[0])
+            stop.clear()
+            writer = start_steps(paths, stop, counts)
         terminal.type(b"\x1b")
         terminal.wait_for("state", "running")
         terminal.turn(1)
         return watch, keys(terminal, seconds / 2, (b"\x1b[H", b"\x1b[F")), missing
     finally:
         stop.set()
+        if writer is not None:
+            writer.join()
         terminal.close()
 
 
