@@ -16,23 +16,77 @@ from collections import deque
 from pathlib import Path
 
 import pyte
+from rich.cells import split_graphemes
 
 ROOT = Path(__file__).parents[2]
 # What pyte does not know.
 FOREIGN = re.compile(rb"\x1b\[[<>=?][0-9;]*(?:u|\$p)|\x1b\][^\x07]*\x07")
+LONGEST = 10  # characters of one cell
 RAW_KEPT = 1 << 20
 TORN = re.compile(rb"\x1b(?:\[[<>=?]?[0-9;]*\$?|\][^\x07]*)?$")
 
 
 class Emulator(pyte.Screen):
-    """Answers the question for the cursor."""
+    """Answers the question for the cursor, and shows wide and combined characters as terminals do.
+
+    pyte keeps half of a wide character when the other half is overwritten, where terminals blank it; and it knows no
+    clusters of several characters, which here take the cells that Textual counts.
+    """
 
     def __init__(self, width: int, height: int) -> None:
+        self._moved = True
         super().__init__(width, height)
         self.answers = b""
 
     def write_process_input(self, data: str) -> None:
         self.answers += data.encode()
+
+    @property
+    def display(self) -> list[str]:
+        """The rows' texts."""
+        return [self.row(y) for y in range(self.lines)]
+
+    def row(self, y: int) -> str:
+        """A row's text."""
+        return "".join(self.buffer[y][x].data for x in range(self.columns))
+
+    def cursor_position(self, line: int | None = None, column: int | None = None) -> None:
+        self._moved = True
+        super().cursor_position(line, column)
+
+    def linefeed(self) -> None:
+        self._moved = True
+        super().linefeed()
+
+    def draw(self, data: str) -> None:
+        """Write text at the cursor."""
+        data = data.translate(self.g1_charset if self.charset else self.g0_charset)
+        for start, end, size in split_graphemes(data)[0]:
+            if size:
+                self._place(data[start:end][:LONGEST], size)
+            elif not self._moved and self.cursor.x:  # behind a move there is nothing that an accent belongs to
+                line, x = self.buffer[self.cursor.y], self.cursor.x - 1
+                x -= line[x].data == ""
+                line[x] = line[x]._replace(data=(line[x].data + data[start:end])[:LONGEST])
+        self.dirty.add(self.cursor.y)
+
+    def _place(self, cluster: str, size: int) -> None:
+        if self.cursor.x + size > self.columns:
+            if pyte.modes.DECAWM in self.mode:
+                self.dirty.add(self.cursor.y)
+                self.carriage_return()
+                self.linefeed()
+            else:
+                self.cursor.x = self.columns - size
+        line, x = self.buffer[self.cursor.y], self.cursor.x
+        if x and line[x].data == "":
+            line[x - 1] = line[x - 1]._replace(data=" ")
+        if x + size < self.columns and line[x + size].data == "":
+            line[x + size] = line[x + size]._replace(data=" ")
+        line[x] = self.cursor.attrs._replace(data=cluster)
+        if size == 2:
+            line[x + 1] = self.cursor.attrs._replace(data="")
+        self.cursor.x, self._moved = x + size, False
 
 
 class Emulated:
@@ -84,7 +138,7 @@ class Emulated:
             screen.dirty.update(range(screen.lines))
         for y in screen.dirty:
             if y < screen.lines:
-                self._lines[y] = "".join(screen.buffer[y][x].data for x in range(screen.columns))
+                self._lines[y] = screen.row(y)
         screen.dirty.clear()
         return self._lines
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyte
 
-from tests.benchmarks.emulated import Emulated
+from tests.benchmarks.emulated import Emulated, Emulator
 from tests.support import make_run
 
 # The app as ever, but it starts and ends nothing, and keeps a copy of every whole frame; a ping answers once all is sent.
@@ -86,7 +86,7 @@ class Session:
             "HOME": str(folder),
         }
         self.terminal = Emulated(code=CODE, env=env, folder=folder)
-        self.whole = pyte.Screen(1, 1)
+        self.whole = Emulator(1, 1)
         self.read_to = 0
         self.history: list[str] = []
         self.terminal.wait_for("14 runs")
@@ -204,7 +204,7 @@ class Session:
             size, _, frame = part.partition("\x00")
             width, height = map(int, size.split())
             if (self.whole.columns, self.whole.lines) != (width, height):
-                self.whole = pyte.Screen(width, height)
+                self.whole = Emulator(width, height)
                 self.whole.reset_mode(pyte.modes.DECAWM)
             pyte.Stream(self.whole).feed(frame)
 

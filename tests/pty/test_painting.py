@@ -16,6 +16,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from tests.benchmarks.emulated import Emulator
 from tests.pty.test_leaving import Terminal
 from tests.support import make_run
 
@@ -50,7 +51,7 @@ class Screen:
         ioctl(self.child.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
         os.kill(self.child.process.pid, signal.SIGWINCH)
         self.size = (width, height)
-        self.screen = pyte.Screen(width, height)
+        self.screen = Emulator(width, height)
         self.stream = pyte.ByteStream(self.screen)
 
     def take(self, seconds: float) -> int:
@@ -77,7 +78,7 @@ class Screen:
         """The emulator's cells, with their looks, are those of the whole frames."""
         while self.take(0.25):
             pass
-        whole = pyte.Screen(*self.size)
+        whole = Emulator(*self.size)
         whole.reset_mode(pyte.modes.DECAWM)
         pyte.Stream(whole).feed((self.folder / "frames.log").read_text(encoding="utf-8"))
         for y in range(self.size[1]):
