@@ -299,13 +299,19 @@ class RunCallback(TrainerCallback):
             self._recorder.phase("evaluating", self._eval_done, total)
         if self._training and self._requests is not None:
             cut = self._tap is not None and self._tap.can_cut
-            outcome = f"stopping after step {state.global_step}" if cut else "stopping when the evaluation ends"
-            self._asked |= self._requests.take_while_evaluating(outcome)
+            self._take_stops(state, soon=cut)
             if cut and self._asked:
                 self._stop_after_evaluation(state, control)
                 self._requests.answer(EVALUATE, outcome="refused: a stop was asked for")
                 self._back_to_training(state, control)
                 raise EvaluationCut
+
+    def _take_stops(self, state: Any, *, soon: bool) -> None:
+        """In the middle of an evaluation or answers; those of the last step are cut short, but the run is a whole one."""
+        if self._requests is not None:
+            step = state.global_step
+            outcome = f"stopping after step {step}" if soon else "stopping when the evaluation ends"
+            self._asked |= self._requests.take_while_evaluating(step, outcome, last=step >= state.max_steps)
 
     def _stop_after_evaluation(self, state: Any, control: Any) -> None:
         """Without other processes there is no need to train another step first."""
@@ -359,8 +365,7 @@ class RunCallback(TrainerCallback):
             return
 
         def stopped() -> bool:
-            if self._requests is not None:
-                self._asked |= self._requests.take_while_evaluating(f"stopping after step {state.global_step}")
+            self._take_stops(state, soon=True)
             return bool(self._asked)
 
         self._sampler.answer(self._trainer, state.global_step, stopped)

@@ -19,6 +19,7 @@ class Requests:
         self._recorder = recorder
         self._run = recorder.run
         self._path = str(recorder.run.control)
+        self._alone = stops_now
         self._verbs = {STOP, CHECKPOINT, EVALUATE} | ({STOP_NOW} if stops_now else set())
         self._stamp = -1
         self._fresh_until = 0.0
@@ -39,11 +40,12 @@ class Requests:
                 self._accept(verb, step)
         return accepted
 
-    def take_while_evaluating(self, outcome: str) -> set[str]:
+    def take_while_evaluating(self, step: int, outcome: str, *, last: bool) -> set[str]:
         """Acknowledge a stop in the middle of an evaluation; other requests wait for the next step."""
         taken = {verb for verb in self._waiting() if verb in (STOP, STOP_NOW) and self._run.take(verb)}
         for verb in sorted(taken):
-            self._say(verb, outcome if verb == STOP else f"{outcome}, without saving")
+            done = outcome if verb == STOP else f"{outcome}, without saving"
+            self._say(verb, f"too late: step {step} is the last one" if last else done)
         return taken
 
     def answer(self, *verbs: str, outcome: str) -> None:
@@ -54,8 +56,11 @@ class Requests:
                 self._say(verb, outcome)
 
     def answer_rest(self, outcome: str) -> None:
-        """Training is over: nothing that was taken stays without an answer."""
+        """Training is over: nothing that was taken, or that nobody else would take, stays without an answer."""
         self.answer(CHECKPOINT, EVALUATE, outcome=outcome)
+        for verb in self._run.requests() if self._alone else ():
+            if verb in self._verbs and self._run.take(verb):
+                self._say(verb, outcome)
 
     def _accept(self, verb: str, step: int) -> None:
         if verb == STOP:

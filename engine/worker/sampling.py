@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.errors import TunedeckError
 from engine.prompts import MAX_CHARACTERS, Prompt, load
+from engine.text import clean
 from engine.worker.chat import end_of_turn_ids
 from engine.worker.recorder import Recorder
 
@@ -23,6 +24,10 @@ MAX_SECONDS = 120.0
 LOOK_SECONDS = 0.2
 # After so many failures in a row it is not tried again.
 PATIENCE = 3
+
+
+class _CannotRead(Exception):
+    """A prompt that the model has no embedding for; what it would do with it depends on the device, CUDA would end all."""
 
 
 class Sampler:
@@ -71,7 +76,11 @@ class Sampler:
                 self._recorder.phase("evaluating", number, len(self._prompts))
                 watch = _Watch(until, stopped)
                 begun = time.monotonic()
-                text, count, ended = _complete(model, trainer.processing_class, prompt, self._max_new_tokens, watch)
+                try:
+                    text, count, ended = _complete(model, trainer.processing_class, prompt, self._max_new_tokens, watch)
+                except _CannotRead as error:
+                    self._tell(f"prompt {number}", f"Prompt {number + 1} is not asked: {error}")
+                    continue
                 if watch.stopped:
                     return
                 self._recorder.write("sample", step=step, prompt=prompt.text, completion=text[:MAX_CHARACTERS],
@@ -120,6 +129,7 @@ def _complete(model: Any, tokenizer: Any, prompt: Prompt, limit: int, watch: _Wa
     from transformers import GenerationConfig, StoppingCriteriaList
 
     ids = _prompt_ids(tokenizer, prompt)
+    _check_ids(ids, model.get_input_embeddings().weight.shape[0], tokenizer)
     places = getattr(model.config, "max_position_embeddings", None)
     room = min(limit, places - len(ids)) if isinstance(places, int) else limit
     if room < 1:
@@ -149,6 +159,14 @@ def _prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
         )
         return list(rendered["input_ids"])
     return list(tokenizer("\n\n".join(message["content"] for message in prompt.messages))["input_ids"])
+
+
+def _check_ids(ids: list[int], rows: int, tokenizer: Any) -> None:
+    """Raise :class:`_CannotRead` for a token beyond the model's embedding."""
+    odd = next((token for token in ids if not 0 <= token < rows), None)
+    if odd is not None:
+        word = clean(tokenizer.convert_ids_to_tokens(odd), 40)
+        raise _CannotRead(f"its token {word} ({odd}) is not among the {rows} that the model knows")
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

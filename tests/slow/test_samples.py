@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 SAMPLE = paths.sample_data_dir()
 PROMPTS = ["How long do hard-boiled eggs take?", "파스타 삶는 물은,\n얼마나 짜야 하나요?"]
-KINDS = ("plain", "asked", "no-eval", "fails", "stops")
+KINDS = ("plain", "asked", "no-eval", "fails", "stops", "late", "strange")
 
 # All in one process, which loads the libraries once.
 WORKER = """
@@ -46,7 +47,7 @@ for folder in sys.argv[1:]:
     recorder = Recorder(run)
     recorder.phase("loading")
     sampling._complete = fails if run.path.name == "fails" else whole
-    if run.path.name == "stops":
+    if run.path.name in ("stops", "late"):
         threading.Thread(target=stop_soon, args=(run,), daemon=True).start()
     state, reason = Training(run, recorder).run()
     recorder.write("state", state=state, reason=reason)
@@ -72,20 +73,30 @@ Path(folder, "said.txt").write_text(tokenizer.decode(new), encoding="utf-8")
 """
 
 
-def _prepare(folder: Path, data: Path, **more: object) -> str:
+def _prepare(folder: Path, data: Path, base_model: Path = SAMPLE / "tiny-qwen2", **more: object) -> str:
     config = parse({"base_model": SAMPLE / "tiny-qwen2", "train_path": data, "output_dir": folder, "lora_r": 8,
                     "max_seq_length": 128, "batch_size": 2, "gradient_accumulation_steps": 1, "learning_rate": 5e-4,
                     "max_steps": 6, "save_steps": 3, "neftune_noise_alpha": 5, **more}
-                   | {"base_model": str(SAMPLE / "tiny-qwen2"), "train_path": str(data), "output_dir": str(folder)})  # fmt: skip
+                   | {"base_model": str(base_model), "train_path": str(data), "output_dir": str(folder)})  # fmt: skip
     run = RunDir(folder)
     run.make()
     write_json(run.run_json, {"format": 1, "id": folder.name, "config": config.model_dump(mode="json")})
     return str(folder)
 
 
+def _with_a_token_too_many(folder: Path) -> Path:
+    """A model whose tokenizer is larger than its embedding."""
+    shutil.copytree(SAMPLE / "tiny-qwen2", folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    token = {**tokenizer["added_tokens"][-1], "id": len(tokenizer["model"]["vocab"]), "content": "<strange>"}
+    tokenizer["added_tokens"].append(token)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    """Five short trainings of the same data; the events of each."""
+    """Short trainings of the same data; the events of each."""
     root = tmp_path_factory.mktemp("samples")
     data = root / "data.jsonl"
     lines = (SAMPLE / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -99,8 +110,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
         "no-eval": asked,
         "fails": asked,
         "stops": {"sample_prompts": PROMPTS * 16, "sample_max_new_tokens": 400},
+        "late": {"sample_prompts": PROMPTS * 16, "sample_max_new_tokens": 400, "max_steps": 3},
+        "strange": {**asked, "sample_prompts": ["<strange>", PROMPTS[0]], "max_steps": 3},
     }
-    folders = [_prepare(root / kind, data, **settings[kind]) for kind in KINDS]
+    models = {"strange": _with_a_token_too_many(root / "model")}
+    folders = [_prepare(root / kind, data, models.get(kind, SAMPLE / "tiny-qwen2"), **settings[kind]) for kind in KINDS]
     result = subprocess.run([sys.executable, "-c", WORKER, *folders], capture_output=True, text=True, check=False,
                             timeout=240, env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
@@ -162,3 +176,19 @@ def test_a_stop_ends_the_answers_soon(runs: dict[str, list[dict[str, Any]]]) -> 
     assert json.dumps([control["request"], control["outcome"]]) == '["stop", "stopping after step 3"]'
     asked = of(runs["stops"], "state")[-1]["time"] - control["time"]
     assert asked < 10
+
+
+def test_a_stop_in_the_answers_of_the_last_step_comes_too_late(runs: dict[str, list[dict[str, Any]]]) -> None:
+    assert 0 < len(of(runs["late"], "sample")) < 32
+    end = of(runs["late"], "state")[-1]
+    assert (end["state"], end["reason"]) == ("completed", "all steps done, adapter saved")
+    assert [(e["request"], e["outcome"]) for e in of(runs["late"], "control")] == [
+        ("stop", "too late: step 3 is the last one")
+    ]
+
+
+def test_a_prompt_that_the_model_cannot_read_is_left_out(runs: dict[str, list[dict[str, Any]]]) -> None:
+    assert [event["prompt"] for event in of(runs["strange"], "sample")] == [PROMPTS[0]]
+    said = [event["text"] for event in of(runs["strange"], "notice") if "asked" in event["text"]]
+    assert said == ["Prompt 1 is not asked: its token <strange> (2560) is not among the 2560 that the model knows"]
+    assert of(runs["strange"], "state")[-1]["state"] == "completed"

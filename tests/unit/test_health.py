@@ -8,7 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from engine.rundir import RunDir
+from engine.worker import sampling
 from engine.worker.figures import StepFigures, samples_of_last_step, tokens_at
 from engine.worker.health import REPEAT_STEPS, SCALER_PATIENCE, TOLD_STREAKS, Finding, Health
 from engine.worker.recorder import Recorder
@@ -154,3 +157,32 @@ def test_requests_are_refused_in_words_and_foreign_files_left_alone(tmp_path: Pa
     outcomes = {e["request"]: e["outcome"] for e in read_events(run) if e["type"] == "control"}
     assert outcomes == {"stop": "too late: step 9 is the last one", "evaluate": "refused: there is no evaluation data",
                         "checkpoint": "too late: training has ended"}  # fmt: skip
+
+
+def test_a_stop_during_the_last_evaluation_comes_too_late(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.make()
+    recorder = Recorder(run)
+    requests = Requests(recorder, stops_now=True)
+    for step, last in ((4, False), (6, True)):
+        run.request("stop")
+        run.request("stop-now")
+        assert requests.take_while_evaluating(step, f"stopping after step {step}", last=last) == {"stop", "stop-now"}
+    run.request("stop")
+    run.request("dance")
+    requests.answer_rest("too late: training has ended")
+    recorder.close()
+    said = [(e["request"], e["outcome"]) for e in read_events(run) if e["type"] == "control"]
+    assert said == [("stop", "stopping after step 4"), ("stop-now", "stopping after step 4, without saving"),
+                    ("stop", "too late: step 6 is the last one"), ("stop-now", "too late: step 6 is the last one"),
+                    ("stop", "too late: training has ended")]  # fmt: skip
+    assert run.requests() == ["dance"]
+
+
+def test_a_token_that_the_model_has_no_row_for_is_no_question() -> None:
+    words = SimpleNamespace(convert_ids_to_tokens=lambda token: f"<{token}>\x1b[31m")
+    sampling._check_ids([0, 5, 9], 10, words)
+    for odd in (10, 12, -1):
+        with pytest.raises(sampling._CannotRead) as caught:
+            sampling._check_ids([0, odd], 10, words)
+        assert str(caught.value) == f"its token <{odd}> ({odd}) is not among the 10 that the model knows"
