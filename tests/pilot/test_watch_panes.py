@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from engine import registry
 from engine.rundir import RunDir
@@ -15,6 +16,7 @@ from tests.showcase import showcase
 from tests.support import make_run, until
 from tui.app import TunedeckApp
 from tui.screens.watch import WatchScreen
+from tui.watch.feed import WatchFeed, WatchUpdate
 
 pytestmark = pytest.mark.usefixtures("xdg")
 
@@ -132,11 +134,42 @@ async def test_from_one_live_run_to_the_next(tmp_path: Path) -> None:
         await until(pilot, lambda: not isinstance(app.screen, WatchScreen) and len(app.screen_stack) == 1)
 
 
+async def test_a_key_right_behind_the_switch_is_for_the_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, now = WatchFeed.poll, time.time()
+
+    def slowly(feed: WatchFeed) -> WatchUpdate | None:
+        time.sleep(0.3 if feed._sent is None else 0.0)  # as from a slow disk
+        return real(feed)
+
+    first, second = (
+        make_run(tmp_path / "runs" / name, steps=30, total=60, state="running", created=now - 300, name=name)
+        for name in ("first-run", "second-run")
+    )
+    for run in (first, second):
+        record = run.read_run()
+        assert record is not None
+        registry.remember_run(record["id"], run.path)
+    app = TunedeckApp(initial="watch", watch=first.path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await watching(pilot, app, "30 / 60")
+        await until(pilot, lambda: "second-run 50%" in text(app))
+        monkeypatch.setattr(WatchFeed, "poll", slowly)
+        for key in ("right_square_bracket", "k"):  # in one packet
+            app.post_message(events.Key(key, None))
+        await until(pilot, second.requests)
+        assert second.requests() == ["checkpoint"] and not first.requests()
+        for key in ("left_square_bracket", "right_square_bracket", "e"):
+            app.post_message(events.Key(key, None))
+        await until(pilot, lambda: sorted(second.requests()) == ["checkpoint", "evaluate"] and not first.requests())
+
+
 async def test_alone_there_is_no_strip_and_the_key_says_so(tmp_path: Path) -> None:
     app = TunedeckApp(initial="watch", watch=showcase(tmp_path / "run", "running", time.time()).path)
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await watching(pilot, app)
-        screen.action_other_run(1)
+        await screen.action_other_run(1)
         await until(pilot, lambda: "no other run is live" in text(app))
 
 

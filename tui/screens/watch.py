@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -27,14 +28,11 @@ from tui.watch.deck import ChartDeck
 from tui.watch.facts import Facts
 from tui.watch.feed import WatchFeed, WatchUpdate
 from tui.watch.hardware import HardwarePanel
-from tui.watch.strip import strip
+from tui.watch.strip import neighbour, strip
 from tui.watch.viewing import CHART, HARDWARE, LOG, PLAIN_VIEW, View, Viewing
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Lines, spread
 from tui.widgets.logtail import LogTail
-
-if TYPE_CHECKING:
-    pass
 
 POLL_SECONDS = 0.5
 ENDED_POLL_SECONDS = 2.0
@@ -71,6 +69,7 @@ class WatchScreen(Viewing):
         self._like = like
         self._flash: tuple[float, str] = (0.0, "")
         self._ready = False
+        self.known = asyncio.Event()
         self._stop = False
         self._wake = threading.Event()
 
@@ -133,6 +132,7 @@ class WatchScreen(Viewing):
         self._sound_alarm(before, ready=self._ready)
         first = update.caught_up and not self._ready
         self._ready |= update.caught_up
+        self.known.set()
         if first or before.state.live != self.facts.state.live:
             self.call_after_refresh(self.tick)
         if first or before.state.state != self.facts.state.state:
@@ -235,7 +235,7 @@ class WatchScreen(Viewing):
         if action == "match":
             return self.log_tail.searching
         if action == "other_run":
-            return self.strip_line.display
+            return neighbour(self.shell_app.live_runs(), str(self.path), 1) is not None
         if action == "resume":
             return self.facts.state.state in states.ENDED
         if action == "cancel":

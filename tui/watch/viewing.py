@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ class View:
 
 
 PLAIN_VIEW = View()
+# Of another run that comes onto the screen the keys behind it wait so long at most.
+KNOWN_SECONDS = 1.0
 
 
 class Viewing(Requests):
@@ -37,6 +41,8 @@ class Viewing(Requests):
     deck: ChartDeck
     log_tail: LogTail
     pane: str = GRID
+    known: asyncio.Event
+    """Set once something is known of the run."""
 
     def lay_out(self) -> None:
         """Show the pane that was chosen."""
@@ -218,10 +224,14 @@ class Viewing(Requests):
         self.app.copy_to_clipboard(command)
         self.flash(f"sent to your terminal's clipboard: {command}")
 
-    def action_other_run(self, by: int) -> None:
-        """Watch the next live run."""
+    async def action_other_run(self, by: int) -> None:
+        """Watch the next live run; keys that come behind this one are meant for it and wait until it is known."""
         other = neighbour(self.shell_app.live_runs(), str(self.path), by)
         if other is None:
             self.flash("no other run is live")
         else:
             self.shell_app.watch_instead(Path(other.path), View(self.pane, self.deck.selected))
+            screen = self.app.screen
+            if isinstance(screen, Viewing):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(screen.known.wait(), KNOWN_SECONDS)
