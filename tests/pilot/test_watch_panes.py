@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.showcase import showcase
 from tests.support import make_run, until
 from tui.app import TunedeckApp
 from tui.screens.watch import WatchScreen
+from tui.watch import viewing
 from tui.watch.feed import WatchFeed, WatchUpdate
 
 pytestmark = pytest.mark.usefixtures("xdg")
@@ -137,10 +140,10 @@ async def test_from_one_live_run_to_the_next(tmp_path: Path) -> None:
 async def test_a_key_right_behind_the_switch_is_for_the_other_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, now = WatchFeed.poll, time.time()
+    real, now, gate = WatchFeed.poll, time.time(), threading.Event()
 
     def slowly(feed: WatchFeed) -> WatchUpdate | None:
-        time.sleep(0.3 if feed._sent is None else 0.0)  # as from a slow disk
+        gate.wait(5.0 if feed._sent is None else 0.0)  # as from a slow disk
         return real(feed)
 
     first, second = (
@@ -153,11 +156,15 @@ async def test_a_key_right_behind_the_switch_is_for_the_other_run(
         registry.remember_run(record["id"], run.path)
     app = TunedeckApp(initial="watch", watch=first.path)
     async with app.run_test(size=(120, 40)) as pilot:
-        await watching(pilot, app, "30 / 60")
+        screen = await watching(pilot, app, "30 / 60")
         await until(pilot, lambda: "second-run 50%" in text(app))
+        monkeypatch.setattr(viewing, "KNOWN_SECONDS", 10.0)
         monkeypatch.setattr(WatchFeed, "poll", slowly)
         for key in ("right_square_bracket", "k"):  # in one packet
             app.post_message(events.Key(key, None))
+        await until(pilot, lambda: app.screen is not screen and not screen.is_running)
+        await asyncio.sleep(0.1)
+        gate.set()
         await until(pilot, second.requests)
         assert second.requests() == ["checkpoint"] and not first.requests()
         for key in ("left_square_bracket", "right_square_bracket", "e"):
