@@ -6,10 +6,11 @@ import random
 
 import pyte
 import pytest
-from rich.cells import get_character_cell_size
+from rich.cells import cell_len, get_character_cell_size
 
 from tui.terminal.cells import CellScreen
-from tui.terminal.sgr import PLAIN, Look, change, read
+from tui.terminal.sgr import PLAIN, Look, change, is_coloured, read
+from tui.terminal.widths import LONGEST
 
 WIDTH, HEIGHT = 40, 8
 LOOKS = [
@@ -158,6 +159,59 @@ def test_half_of_a_wide_character_becomes_a_blank() -> None:
     assert "".join(str(cell[0]) for cell in terminal.row(0)).startswith("y  x어")
 
 
+@pytest.mark.parametrize("cluster", ["👩\u200d💻", "❤\ufe0f", "e\u0301", "🇰🇷", "👍"])
+def test_behind_characters_of_doubtful_width_the_cursor_is_placed(cluster: str) -> None:
+    column = cell_len(cluster) + 1
+    out = shown_of(f"\x1b[1;1H{cluster}after")
+    assert f"\x1b[{column}Gafter" in out, out
+    assert shown_of(f"\x1b[1;1H{cluster}|\x1b[1;{column + 9}Hx").count("x") == 1
+
+
+def test_from_an_ambiguous_character_the_cursor_is_not_moved_by_steps() -> None:
+    terminal = Terminal()
+    terminal.show("\x1b[1;1H" + "●" + "." * 30)
+    out = terminal.show("\x1b[1;1H○\x1b[1;20Hx\x1b[1;25Hy")
+    assert "○\x1b[20Gx" in out
+
+
+def test_accents_do_not_pile_up() -> None:
+    cells = CellScreen()
+    cells.resize(WIDTH, HEIGHT)
+    for _ in range(100):
+        cells.apply("\x1b[1;1He\x1b[1m\u0301\x1b[1;2H\u0301\x1b[1;3Hx" + "\u0301" * 50)
+    assert cells._want[0][0] == "e\u0301" and len(cells._want[0][2]) == LONGEST
+    assert len(cells.changes()) < 100
+
+
+def test_the_heading_that_answers_a_key_goes_out_first() -> None:
+    cells = CellScreen()
+    cells.resize(80, 24)
+    cells.apply("".join(f"\x1b[{y};1H\x1b[38;2;90;90;90m{'x' * 80}" for y in range(1, 25)))
+    cells.changes()
+    cells.apply("\x1b[1;1H\x1b[38;2;80;80;80mvalues 1234" + "\x1b[3;1H\x1b[1;38;2;200;200;200mname"
+                + "\x1b[9;5H\x1b[1;38;2;95;208;197m2 learning rate\x1b[0m and so on" + "\x1b[20;1Hmore" * 9, 2)  # fmt: skip
+    first = cells.changes(40)
+    assert "2 learning rate" in first and "values" not in first and "name" not in first
+    assert "name" in cells.changes(40)
+
+
+def test_typed_letters_go_out_before_the_blanks_before_them() -> None:
+    cells = CellScreen()
+    cells.resize(80, 24)
+    cells.apply("".join(f"\x1b[{y};1H{'.' * 80}" for y in range(1, 25)))
+    cells.changes()
+    cells.apply("\x1b[3;1H" + " " * 80 + "\x1b[4;1H" + " " * 60 + "typed", 2)
+    assert "\x1b[4;61Htyped" in cells.changes(24)
+
+
+def test_marks_are_places_of_their_own() -> None:
+    cells = CellScreen()
+    cells.resize(80, 24)
+    marks = [cells.mark() for _ in range(8)]
+    assert len({place for _, place in marks}) == 8 and all(0 < y < 24 and x < 80 for _, (x, y) in marks)
+    assert cells.at == marks[-1][1] and cells.pending
+
+
 def test_nothing_but_text_and_looks_gets_through() -> None:
     cells = CellScreen()
     cells.resize(WIDTH, HEIGHT)
@@ -211,6 +265,12 @@ def test_looks_add_up_as_in_a_terminal() -> None:
     assert read("1", read("31")) == Look("31", "", ("1",))
     assert read("39;49", read("31;42;1")) == Look("", "", ("1",))
     assert read("38;2;1;2;3;1;48;5;7") == Look("38;2;1;2;3", "48;5;7", ("1",))
+
+
+def test_grey_is_no_colour() -> None:
+    coloured = ("38;2;95;208;197", "38;5;33", "31", "94")
+    assert all(is_coloured(Look(fore)) for fore in coloured)
+    assert not any(is_coloured(Look(fore)) for fore in ("", "38;2;217;220;227", "38;5;8", "38;5;240", "37", "90"))
 
 
 def test_the_bell_needs_no_repaint() -> None:

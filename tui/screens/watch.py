@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -95,16 +96,21 @@ class WatchScreen(Viewing):
     def on_unmount(self) -> None:
         """Let the reader's thread end."""
         self._stop = True
+        self.feed.taken()
         self._wake.set()
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
         worker = get_current_worker()
-        while not (worker.is_cancelled or self._stop):
+
+        def stopped() -> bool:
+            return worker.is_cancelled or self._stop
+
+        while not stopped():
             update = self.feed.poll()
             if update is not None:
-                self.post_message(self.Updated(update))
+                self.feed.hand_over(partial(self.post_message, self.Updated(update)), stopped)
                 if not update.caught_up:
                     continue
             if self.feed.log_busy:
@@ -124,6 +130,7 @@ class WatchScreen(Viewing):
     def on_watch_screen_updated(self, message: Updated) -> None:
         """Feed the charts; numbers follow at the next tick."""
         update = message.update
+        self.feed.taken()
         before, self.facts = self.facts, update.facts
         self.deck.take(update)
         if update.log is not None:

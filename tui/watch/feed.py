@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from tui.watch.reading import read_at
 
 BUDGET_SECONDS = 0.05
 FIRST_QUERY = CurveQuery()
+# How often a reader that waits for the screen looks whether it is to end.
+LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class WatchFeed:
         self.path = path
         self._follower = RunFollower(path)
         self._log = LogFile(self._follower.rundir.train_log)
+        self._taken = threading.Event()
+        self._taken.set()
         self._sent: WatchUpdate | None = None
         self._asked: CurveQuery | None = None
         self._query = CurveQuery()
@@ -96,6 +102,22 @@ class WatchFeed:
         empty = sent or WatchUpdate(facts, {}, False, None, True, query=self._query)
         self._sent = replace(empty, facts=facts, curves={}, reset=False, log=None, caught_up=True, reading=None)
         return self._sent
+
+    def hand_over(self, post: Callable[[], object], stopped: Callable[[], bool]) -> None:
+        """Post an update once the one before was taken, in the reader's thread.
+
+        An app that stands still (a shell is open) has one update waiting and not a heap of them; what is new meanwhile
+        stays in the files until then.
+        """
+        while not self._taken.wait(LOOK_SECONDS):
+            if stopped():
+                return
+        self._taken.clear()
+        post()
+
+    def taken(self) -> None:
+        """The screen took what was posted. From any thread."""
+        self._taken.set()
 
     def log_ask(self, ask: LogAsk) -> None:
         """Ask for a part of the log or a search, from any thread; the next updates' ``log`` answers."""
