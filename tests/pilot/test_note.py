@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.widgets import TextArea
 
 from engine import notes
@@ -95,3 +98,41 @@ async def test_somebody_else_was_faster(tmp_path: Path) -> None:
         await until(pilot, lambda: said == ["name, tags and note are saved"])
     found = notes.load(run)
     assert found.name == "named" and "ours" in found.notes and "theirs" in found.notes
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("odd")])
+async def test_what_cannot_be_saved_stays_and_one_can_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    run = make_run(tmp_path / "run", steps=3)
+    said: list[str | None] = []
+
+    def full(*_arguments: Any) -> None:
+        raise error
+
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_note(app, pilot, run.path, said)
+        monkeypatch.setattr(notes, "load", full)
+        await pilot.press(*"mine", "f5")
+        await until(pilot, lambda: "Not saved: " in shown(app) and "mine" in shown(app))
+        await pilot.press("escape")
+        assert app.screen is screen and "Not saved yet" in shown(app)
+        monkeypatch.undo()
+        await pilot.press("f5")
+        await until(pilot, lambda: said == ["name, tags and note are saved"])
+    assert notes.load(run).notes == "mine"
+
+
+async def test_a_disk_that_does_not_answer_holds_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, answered = make_run(tmp_path / "run", steps=3), threading.Event()
+    said: list[str | None] = []
+    monkeypatch.setattr(notes, "save", lambda *_arguments: answered.wait(10))
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_note(app, pilot, run.path, said)
+        await pilot.press("x", "f5", "escape")
+        assert app.screen is screen and "still being saved" in shown(app)
+        await pilot.press("escape")
+        assert app.screen is not screen
+        answered.set()

@@ -85,9 +85,14 @@ class NoteScreen(ModalScreen[str]):
         self.set_class(event.size.height < LOW, "-low")
 
     def _load(self) -> None:
-        record = self._run.read_run() or {}
-        name = clean(record.get("name") or self.path.name, notes.MAX_NAME)
-        self.post_message(self.Loaded(notes.load(self._run), name, notes.refusal(self._run)))
+        name, found = clean(self.path.name, notes.MAX_NAME), Notes()
+        try:
+            record = self._run.read_run() or {}
+            name = clean(record.get("name") or self.path.name, notes.MAX_NAME)
+            found, refusal = notes.load(self._run), notes.refusal(self._run)
+        except OSError as error:
+            refusal = f"The notes cannot be read: {_words(error)}"
+        self.post_message(self.Loaded(found, name, refusal))
 
     def on_note_screen_loaded(self, message: Loaded) -> None:
         """Fill in, and let people write if they may."""
@@ -166,6 +171,8 @@ class NoteScreen(ModalScreen[str]):
                 self.post_message(self.Saved(error.problems[0].message, error.both, error.theirs))
             except TunedeckError as error:
                 self.post_message(self.Saved(error.problems[0].message or "was not saved"))
+            except Exception as error:  # a full disk, a network's disk that is gone: what was written stays here
+                self.post_message(self.Saved(_words(error)))
             else:
                 self.post_message(self.Saved())
 
@@ -187,6 +194,11 @@ class NoteScreen(ModalScreen[str]):
         """Back; words that were not saved are dropped at the second time only."""
         if self._read is not None and self._fields() != self._filled and not self._warned:
             self._warned = True
-            self._say("Not saved yet: F5 saves, esc once more drops what you wrote")
-        elif not self._busy:
+            going = "It is still being saved: esc once more goes back before that is known"
+            self._say(going if self._busy else "Not saved yet: F5 saves, esc once more drops what you wrote")
+        else:
             self.dismiss("")
+
+
+def _words(error: Exception) -> str:
+    return clean((error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__, 100)
