@@ -70,6 +70,22 @@ class Emulator(pyte.Screen):
                 line[x] = line[x]._replace(data=(line[x].data + data[start:end])[:LONGEST])
         self.dirty.add(self.cursor.y)
 
+    def erase_characters(self, count: int | None = None) -> None:
+        self._split(self.cursor.x, min(self.columns, self.cursor.x + (count or 1)))
+        super().erase_characters(count)
+
+    def erase_in_line(self, how: int = 0, private: bool = False) -> None:
+        self._split(0 if how else self.cursor.x, self.columns if how != 1 else self.cursor.x + 1)
+        super().erase_in_line(how, private)
+
+    def _split(self, start: int, end: int) -> None:
+        """What is between these columns is written over: other halves become blanks."""
+        line = self.buffer[self.cursor.y]
+        if start and line[start].data == "":
+            line[start - 1] = line[start - 1]._replace(data=" ")
+        if end < self.columns and line[end].data == "":
+            line[end] = line[end]._replace(data=" ")
+
     def _place(self, cluster: str, size: int) -> None:
         if self.cursor.x + size > self.columns:
             if pyte.modes.DECAWM in self.mode:
@@ -79,10 +95,7 @@ class Emulator(pyte.Screen):
             else:
                 self.cursor.x = self.columns - size
         line, x = self.buffer[self.cursor.y], self.cursor.x
-        if x and line[x].data == "":
-            line[x - 1] = line[x - 1]._replace(data=" ")
-        if x + size < self.columns and line[x + size].data == "":
-            line[x + size] = line[x + size]._replace(data=" ")
+        self._split(x, x + size)
         line[x] = self.cursor.attrs._replace(data=cluster)
         if size == 2:
             line[x + 1] = self.cursor.attrs._replace(data="")

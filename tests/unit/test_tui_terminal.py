@@ -8,6 +8,7 @@ import pyte
 import pytest
 from rich.cells import cell_len, get_character_cell_size
 
+from tests.benchmarks.emulated import Emulator
 from tui.terminal.cells import CellScreen
 from tui.terminal.sgr import PLAIN, Look, change, is_coloured, read
 from tui.terminal.widths import LONGEST
@@ -157,6 +158,34 @@ def test_half_of_a_wide_character_becomes_a_blank() -> None:
     assert "".join(str(cell[0]) for cell in terminal.row(0)).startswith("한 x어")
     terminal.show("\x1b[1;1Hy")
     assert "".join(str(cell[0]) for cell in terminal.row(0)).startswith("y  x어")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_long_blanks_are_erased_where_the_terminal_does_that_in_colour(seed: int) -> None:
+    rng = random.Random(seed)
+    cells, screen = CellScreen(erases=True), Emulator(WIDTH, HEIGHT)
+    screen.reset_mode(pyte.modes.DECAWM)
+    whole = Emulator(WIDTH, HEIGHT)
+    whole.reset_mode(pyte.modes.DECAWM)
+    cells.resize(WIDTH, HEIGHT)
+    erased = 0
+    for number in range(100):
+        row, used = [], 0
+        while used < WIDTH - 1:
+            text = rng.choice((" " * rng.randrange(1, 40), "한", "x", "─", "word"))
+            text = text if used + cell_len(text) <= WIDTH else "."
+            row.append((text, rng.choice(LOOKS)))
+            used += cell_len(text)
+        written = frame(rng.randrange(HEIGHT), row)
+        pyte.Stream(whole).feed(written)
+        cells.apply(written, number % 3)
+        for limit in (rng.choice((10, 40, 500)), None):
+            out = cells.changes(limit)
+            erased += out.count("X") + out.count("K")
+            pyte.Stream(screen).feed(out)
+        for y in range(HEIGHT):
+            assert [screen.buffer[y][x] for x in range(WIDTH)] == [whole.buffer[y][x] for x in range(WIDTH)]
+    assert erased > 15
 
 
 @pytest.mark.parametrize("cluster", ["👩\u200d💻", "❤\ufe0f", "e\u0301", "🇰🇷", "👍"])

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-from tui.terminal.sgr import PLAIN, Look, change, is_bold, is_coloured, read
+from tui.terminal.pen import Pen
+from tui.terminal.sgr import PLAIN, Look, is_bold, is_coloured, is_erasable, read
 from tui.terminal.widths import LONGEST, clusters, is_ambiguous, is_unsure
 
 _TOKEN = re.compile(
@@ -32,6 +33,8 @@ FEW_CELLS = 160
 MOST_BYTES = 30
 # A line that takes no more than this at a time is slow: headings of an answer go out before all else, cut to so many cells.
 SLOW_BYTES, HEAD_CELLS, TITLE_CELLS = 256, 16, 12
+# So many blanks are erased, where the terminal does that.
+ERASED = 12
 # Of a large frame first rows with new letters are sent, then other new texts, then new colours.
 WORDS, TEXTS, ANY = range(3)
 UNKNOWN = ""
@@ -50,7 +53,9 @@ def _size(text: str) -> int:
 class CellScreen:
     """What the app wants on the screen, and what stands there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, erases: bool = False) -> None:
+        """``erases`` says that the terminal erases cells in the colour that it would write with."""
+        self.erases = erases
         self.width = self.height = 0
         self._want: list[list[str]] = []
         self._want_look: list[list[Look]] = []
@@ -61,13 +66,9 @@ class CellScreen:
         self._stamps: dict[int, int] = {}
         self._frames = self._stamp = 0
         self._cursor = (0, 0)
-        # Where the terminal's cursor is (None: not known) and the look it would write with.
-        self._at: tuple[int, int] | None = None
-        self._column_sure = True
+        self._pen = Pen()
         self._marks = 0
         self._jumped = False
-        self._look = PLAIN
-        self._look_unknown = True
         self._wished: tuple[int, int] | None = None
 
     def forget(self) -> None:
@@ -75,8 +76,8 @@ class CellScreen:
         for row in self._shown:
             row[:] = [UNKNOWN] * len(row)
         self._dirty = dict.fromkeys(range(self.height), (0, self.width))
-        self._at, self._look, self._wished = None, PLAIN, None
-        self._look_unknown = True
+        self._pen.forget()
+        self._wished = None
 
     @property
     def has_holes(self) -> bool:
@@ -86,6 +87,7 @@ class CellScreen:
     def resize(self, width: int, height: int) -> None:
         """A terminal of this size, of which nothing is known."""
         self.width, self.height = width, height
+        self._pen.width = width
         self._want, self._shown = self._grid(UNKNOWN), self._grid(UNKNOWN)
         self._want_look = [[PLAIN] * width for _ in range(height)]
         self._shown_look = [[PLAIN] * width for _ in range(height)]
@@ -187,11 +189,8 @@ class CellScreen:
             if out or self._cursor != self._wished:
                 # Input methods show what is being composed at the cursor.
                 self._wished = self._cursor
-                out.append(self._go(*self._cursor))
-        if out and self._look_unknown:
-            self._look_unknown = False
-            out.insert(0, "\x1b[m")
-        return "".join(out)
+                out.append(self._pen.go(*self._cursor))
+        return self._pen.known() + "".join(out) if out else ""
 
     def _by_row(self) -> Iterator[tuple[int, int, int]]:
         """All changed spans from above to below."""
@@ -213,7 +212,7 @@ class CellScreen:
             spans.append((y, start, end))
         if any(any(map(is_unsure, self._want[y])) for y in self._dirty):
             return []
-        order = {self._look: -1}
+        order = {self._pen.look: -1}
         for y, start, _ in spans:
             order.setdefault(self._want_look[y][start], len(order))
         return sorted(spans, key=lambda span: (order[self._want_look[span[0]][span[1]]], span))
@@ -319,71 +318,67 @@ class CellScreen:
 
     def _draw(self, y: int, start: int, end: int, limit: int | None = None) -> str:
         want, looks = self._want[y], self._want_look[y]
-        out = [self._go(start, y)]
+        out = [self._pen.go(start, y)]
         unsure = lost = doubtful = False
+        stays, erased = end, start
         for x in range(start, end):
             cell = want[x]
-            if cell == _CONTINUED:
+            if cell == _CONTINUED or x < erased:
                 continue
             if limit is not None and limit <= 0:
-                end = x
+                end = stays = x
                 break
             move = f"\x1b[{x + 1}G" if lost else ""
-            out.append(move + change(self._look, looks[x]))
-            self._look = looks[x]
+            out.append(move + self._pen.wear(looks[x]))
+            if cell == " " and (blanks := self._blanks(y, x, end)):
+                # Erasing does not move the cursor.
+                erased = x + blanks
+                cell = "\x1b[K" if erased == self.width else f"\x1b[{blanks}X"
+                if erased < end:
+                    cell += f"\x1b[{blanks}C"
+                else:
+                    stays = x
+                lost = False
+            else:
+                lost = is_unsure(cell)
+                unsure |= lost
+                doubtful |= is_ambiguous(cell)
             out.append(cell)
             if limit is not None:
                 limit -= len(out[-2]) + _size(cell)
-            lost = is_unsure(cell)
-            unsure |= lost
-            doubtful |= is_ambiguous(cell)
         self._shown[y][start:end] = want[start:end]
         self._shown_look[y][start:end] = looks[start:end]
         if unsure:
             # Terminals disagree about the width of what was written: what is right of its beginning is not known.
             self._shown[y][start:] = [UNKNOWN] * (self.width - start)
-            self._at = None
+            self._pen.lose()
         else:
-            # Behind the last column terminals differ in where the cursor is.
-            self._at = (end, y) if end < self.width else None
-            self._column_sure = not doubtful
+            self._pen.wrote(stays, y, sure=not doubtful)
         return "".join(out)
 
-    def _go(self, x: int, y: int) -> str:
-        # Terminals cut what is beyond the last column.
-        at, self._at = self._at, (x, y) if x < self.width else None
-        if at == (x, y):
-            return ""
-        sure, self._column_sure = self._column_sure, True
-        if at is not None and at[1] == y:
-            if x == 0:
-                return "\r"
-            if sure and 0 < x - at[0] < 100:
-                return f"\x1b[{x - at[0]}C" if x - at[0] > 1 else "\x1b[C"
-            if sure and 0 < at[0] - x < 4:
-                return "\b" * (at[0] - x)
-            return f"\x1b[{x + 1}G"
-        if x == 0:
-            return f"\x1b[{y + 1}H" if y else "\x1b[H"
-        if sure and at is not None and 0 <= at[0] - x < 4 and abs(y - at[1]) == 1:
-            return ("\x1b[B" if y > at[1] else "\x1b[A") + "\b" * (at[0] - x)
-        return f"\x1b[{y + 1};{x + 1}H"
+    def _blanks(self, y: int, x: int, end: int) -> int:
+        """How many blanks of one look from here on are rather erased than written; 0: they are written."""
+        if not self.erases or end - x < ERASED:
+            return 0
+        want, looks = self._want[y], self._want_look[y]
+        last = next((place for place in range(x, end) if want[place] != " " or looks[place] != looks[x]), end)
+        return last - x if last - x >= ERASED and is_erasable(looks[x]) else 0
 
     @property
     def at(self) -> tuple[int, int] | None:
         """Where the terminal's cursor is; ``None`` if that is not sure."""
-        return self._at if self._column_sure else None
+        return self._pen.at
 
     def mark(self) -> tuple[str, tuple[int, int]]:
         """Put the terminal's cursor somewhere, each time somewhere else and never in the first row."""
         self._marks += 1
         width, height = (self.width, self.height) if self.width else (8, 3)
         place = (self._marks * 7 % width, 1 + self._marks % max(1, height - 1))
-        self._at = self._wished = None
-        move = self._go(*place)
+        self._pen.lose()
+        self._wished = None
+        move = self._pen.go(*place)
         return move, place
 
     def leave(self) -> str:
         """Make the look plain, before something else is written."""
-        out, self._look = change(self._look, PLAIN), PLAIN
-        return out
+        return self._pen.wear(PLAIN)

@@ -41,7 +41,7 @@ class DiffDriver(Keyboard):
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
-        self._cells = CellScreen()
+        self._cells = CellScreen(erases=_erases())
         self._lock = threading.RLock()
         self._line: Line | None = None
         self._started = False
@@ -184,6 +184,17 @@ class DiffDriver(Keyboard):
         line, self._line = self._line, None
         if line is not None:
             line.stop(seconds)
+
+
+def _erases() -> bool:
+    """Whether the terminal is known to erase cells in the colour that it would write with."""
+    try:
+        import curses
+
+        curses.setupterm(os.environ.get("TERM", ""), 1)
+        return curses.tigetflag("bce") > 0 and curses.tigetstr("ech") == b"\x1b[%p1%dX"
+    except Exception:  # no terminfo, no such terminal, no curses
+        return False
 
 
 def for_terminal(driver: type[Driver]) -> type[Driver]:

@@ -57,6 +57,11 @@ def is_bold(look: Look) -> bool:
     return "1" in look.attributes
 
 
+def is_erasable(look: Look) -> bool:
+    """Whether nothing but the background can be seen of a blank: no line through or under it, and not reversed."""
+    return set(look.attributes) <= {"1", "2", "3", "22", "23"}
+
+
 @lru_cache(maxsize=512)
 def is_coloured(look: Look) -> bool:
     """Whether the text has a colour, and is not black, grey or white."""
