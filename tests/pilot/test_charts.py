@@ -112,6 +112,49 @@ async def test_axes_smoothing_and_further_charts(tmp_path: Path) -> None:
         assert loss(deck).count == 300
 
 
+async def test_another_axis_shows_the_same_steps(tmp_path: Path) -> None:
+    app = watching(make_run(tmp_path / "run", steps=600).path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        deck = await opened(pilot)
+        deck.zoom(2)
+        deck.pan(-2)
+        deck.move_cursor(-1)
+        deck.cursor = deck.window[0] + 20  # type: ignore[index]
+        deck._ask()
+        await until(pilot, lambda: deck._answer is not None and deck._answer.cursor == deck.cursor)
+        assert deck.window is not None and deck.window[1] < 600
+        step, window = deck._answer.step, deck.window  # type: ignore[union-attr]
+        for axis in ("epoch", "tokens", "time", "step"):
+            deck.cycle_x()
+            assert deck.status().startswith("zoom ")
+            await until(pilot, lambda axis=axis: deck._drawn == axis and deck._answer is not None)
+            assert deck._answer is not None and deck._answer.step == step and f"step {step}" in reading(deck)
+            await until(pilot, lambda: loss(deck).origin == deck.window[0])
+            assert abs(loss(deck).count - (window[1] - window[0])) <= 12
+        assert abs(deck.window[0] - window[0]) <= 2 and abs(deck.window[1] - window[1]) <= 12
+
+
+async def test_what_was_superseded_is_not_looked_at_any_more(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=600, total=800, state="running", created=time.time() - 400)
+    app = watching(run.path)
+    async with app.run_test(size=(160, 50)) as pilot:
+        deck = await opened(pilot)
+        deck.zoom(2)
+        deck.move_cursor(-1)
+        await until(pilot, lambda: deck._answer is not None and deck._answer.step == 600)
+        assert deck.window is not None and deck.window[0] > 300
+        writer = EventWriter(run.events, attempt=2)
+        for step in range(101, 111):  # resumed far before what is looked at
+            writer.write("step", step=step, total_steps=800, loss=1.0)
+        await until(pilot, lambda: deck._answer is not None and deck._answer.step == 110)
+        assert not deck.zoomed and deck.cursor == 110 and "zoom" not in deck.status()
+        await until(pilot, lambda: loss(deck).count == 110)
+        assert reading(deck).startswith("step 110  ")
+        writer.close()
+        run.events.write_bytes(b"")  # set aside: nothing is there yet
+        await until(pilot, lambda: deck.cursor is None and deck.reading() == [])
+
+
 async def test_a_run_without_epochs_says_so(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=1, evals=0)
     writer = EventWriter(run.events)

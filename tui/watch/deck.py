@@ -65,6 +65,8 @@ class ChartDeck(Container):
         self.smooth: float | None = None
         self.sketch = False
         self.axis, self.smoothing, self.page = places.STEP, 1.0, 0
+        # What is drawn now, and the window and the cursor with it, is counted on this axis.
+        self._drawn = places.STEP
         self.window: tuple[int, int] | None = None
         self.cursor: int | None = None
         self._number = 0
@@ -77,7 +79,7 @@ class ChartDeck(Container):
         self._flushed = self._painted = 0.0
         self._facts: Facts | None = None
         self._awaits_paint = False
-        self._reset = False
+        self._reset = self._superseded = False
 
     def compose(self) -> ComposeResult:
         """The charts."""
@@ -103,12 +105,27 @@ class ChartDeck(Container):
             for chart in self.shown:
                 charts.clear(chart, update)
         charts.feed(self.shown, update)
+        self._superseded |= update.reset
+        if update.query.axis != self._drawn:
+            self._turn(update.query)
+        if self._superseded and update.caught_up:
+            self._superseded = False
+            self._clamp()
         if update.reading is not None and self.cursor is not None:
             self._answer = update.reading
             self._mark()
         elif update.reset and self.cursor is not None:
             self._ask()
         self._follow()
+
+    def _clamp(self) -> None:
+        """Steps that were superseded, or are not in the record that stands there now, are not looked at any more."""
+        last = self._last_x
+        if self.cursor is not None and (last is None or self.cursor > last):
+            self.cursor, self._answer = last, None
+            self._mark()
+        if self.window is not None and (last is None or self.window[0] >= last):
+            self.whole()
 
     def _take_metrics(self, metrics: tuple[Metric, ...]) -> None:
         """The run logs other figures than before: a page of them may be another one."""
@@ -203,7 +220,7 @@ class ChartDeck(Container):
             self.shown = self.further[: len(page)]
             for number, (chart, metric) in enumerate(zip(self.shown, page, strict=True), 1):
                 chart.show_model(charts.model_of(metric, str(number)))
-                chart.model.set_kind(KINDS[self.axis])
+                chart.model.set_kind(KINDS[self._drawn])
         few = len(self.shown) <= 2
         self.styles.grid_size_columns, self.styles.grid_size_rows = (1, len(self.shown)) if few else (2, 2)
         self.choose(min(self.selected, len(self.shown) - 1))
@@ -256,12 +273,18 @@ class ChartDeck(Container):
                 break
             without.append(places.MISSING[axis])
         note = f" (this run records no {' and no '.join(without)})" if without else ""
-        if axis == self.axis:
-            return f"x: {axis}{note}"
-        self.axis, self.window, self.cursor, self._answer = axis, None, None, None
-        self._mark()
-        self._want()
+        if axis != self.axis:
+            self.axis = axis
+            self._want()
         return f"x: {axis}{note}"
+
+    def _turn(self, query: CurveQuery) -> None:
+        """The points of another axis are here: the same steps are looked at, if they have places on it."""
+        self._drawn, self.window, self._answer = query.axis, query.window, None
+        self.cursor = query.cursor if self.cursor is not None else None
+        self._mark()
+        if self.window is not None:
+            self._apply_window()
 
     def _set_window(self, first: int, span: int) -> None:
         last = self._last_x if self._last_x is not None else first + span
@@ -357,7 +380,7 @@ class ChartDeck(Container):
         label = ""
         if self.cursor is not None:
             exact = answer is not None and answer.cursor == self.cursor
-            label = KINDS[self.axis].exact(answer.x if exact and answer is not None else self.cursor)
+            label = KINDS[self._drawn].exact(answer.x if exact and answer is not None else self.cursor)
         for chart in self.shown:
             chart.model.set_cursor(self.cursor, label, values)
             chart.flush()
@@ -381,7 +404,7 @@ class ChartDeck(Container):
         """What differs from the usual picture, in short words; empty if nothing does."""
         parts = ["a sketch: still reading"] if self.sketch else []
         if self.window is not None:
-            exact = KINDS[self.axis].exact
+            exact = KINDS[self._drawn].exact
             last = self.window[1] - 1 if self._last_x is None else min(self.window[1] - 1, self._last_x)
             parts.append(f"zoom {exact(self.window[0])}{glyphs().dash}{exact(max(self.window[0], last))}")
         if self.axis != places.STEP:
@@ -401,7 +424,7 @@ class ChartDeck(Container):
 
     def _ask(self) -> None:
         keys = charts.keys(charts.pages(self._metrics)[self.page - 1]) if self.page else None
-        query = CurveQuery(self._number, self.axis, self.window, self.smoothing, keys, self.cursor)
+        query = CurveQuery(self._number, self.axis, self.window, self.smoothing, keys, self.cursor, self._drawn)
         self.post_message(self.Wanted(query))
 
     def _model(self) -> ChartModel | None:

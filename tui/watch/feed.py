@@ -17,7 +17,7 @@ from tui.watch.curves import Curve, Curves
 from tui.watch.facts import Facts, build
 from tui.watch.logfile import LogAsk, LogFile, LogView
 from tui.watch.query import CurveQuery, Metric, Reading
-from tui.watch.reading import read_at
+from tui.watch.reading import read_at, translated
 
 BUDGET_SECONDS = 0.05
 FIRST_QUERY = CurveQuery()
@@ -174,9 +174,12 @@ class WatchFeed:
         query, self._asked = self._asked, None
         if query is None:
             return None
+        query = translated(self._curves, query)
         if query.number != self._query.number:
             self._again = True
             self._curves.aim(query)
+        elif query.window is not None:
+            query = replace(query, window=self._query.window)
         self._query = query
         return read_at(self._curves, query)
 

@@ -28,6 +28,8 @@ class CurveQuery:
 
     ``number`` rises whenever other points are wanted; with the same number only the values under ``cursor`` (an x)
     are. ``smoothing`` stretches the usual window, 0 is none. ``keys`` are curves; without, those of the four charts.
+    ``counted_on`` is the axis of the window's and the cursor's numbers where that is another one; the reader answers
+    with numbers on ``axis``.
     """
 
     number: int = 0
@@ -36,6 +38,7 @@ class CurveQuery:
     smoothing: float = 1.0
     keys: tuple[str, ...] | None = None
     cursor: int | None = None
+    counted_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.snapshot import MetricTable
 from tui.watch.curves import Curves
 from tui.watch.metrics import smooth_key
+from tui.watch.places import Places
 from tui.watch.query import CurveQuery, Reading
 
 # A figure that is not logged at every step is looked for this far from the cursor.
 REACHES = (1, 32, 2048)
+# A stretch of another axis that is shorter than this shows nothing.
+LEAST = 4
 
 
 def read_at(curves: Curves, query: CurveQuery) -> Reading | None:
@@ -40,6 +44,35 @@ def read_at(curves: Curves, query: CurveQuery) -> Reading | None:
             if math.isfinite(average):
                 values[smooth_key(name)] = average, step
     return Reading(query.cursor, query.axis, step, x, values)
+
+
+def translated(curves: Curves, query: CurveQuery) -> CurveQuery:
+    """The query with its window and cursor counted on its own axis: the same steps; none where that cannot be."""
+    rows = len(curves.view.steps)
+    if query.counted_on in ("", query.axis):
+        return query
+    old, new = curves.places(query.counted_on), curves.places(query.axis)
+    cursor, window = query.cursor, query.window
+    if cursor is not None:
+        row = min(old.row(cursor), rows - 1)
+        cursor = new.xs(row, row + 1)[0] if rows else None
+    if window is not None:
+        window = _window(old, new, rows, window)
+    return replace(query, window=window, cursor=cursor, counted_on="")
+
+
+def _window(old: Places, new: Places, rows: int, window: tuple[int, int]) -> tuple[int, int] | None:
+    first, end = old.row(window[0]), old.row(window[1])
+    if first >= rows:
+        return None
+    start, last = new.xs(first, first + 1)[0], new.xs(rows - 1, rows)[0]
+    if end < rows:
+        stop = new.xs(end, end + 1)[0]
+    else:  # room for steps to come keeps its share
+        last_before = old.xs(rows - 1, rows)[0]
+        share = (window[1] - last_before) / max(1, last_before - window[0])
+        stop = last + max(1, round(share * (last - start)))
+    return (start, stop) if stop - start >= LEAST else None
 
 
 def _nearest(steps: Sequence[int], step: int) -> int:
