@@ -11,6 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from tui.widgets.chart.glyphs import ASCII
+from tui.widgets.chart.marks import compose
 from tui.widgets.chart.model import CLOUD, GUTTER, LINE, POINTS, TREND, ChartModel
 
 
@@ -100,7 +101,10 @@ def test_incremental_picture_equals_a_fresh_one(seed: int) -> None:
         for series in model.series.values():
             model._trace(series, 0)
             series.layer.paint(0, model.cells - 1)
-        assert painted == [[model._compose(r, c) for c in range(model.cells)] for r in range(model.rows)]
+        assert painted == [
+            [compose(model.series.values(), model.glyphs, r, c, model.rows) for c in range(model.cells)]
+            for r in range(model.rows)
+        ]
 
 
 def test_nothing_new_repaints_nothing() -> None:

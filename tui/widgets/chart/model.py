@@ -6,15 +6,16 @@ Lines are lists of (text, colour) runs, where a colour is the name of a componen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from engine.text import clean
+from tui.widgets.chart import marks
 from tui.widgets.chart.axes import LIVE_SPAN, MIN_COLUMNS_FOR_OUTLIERS, XScale, YScale
 from tui.widgets.chart.buckets import Buckets
 from tui.widgets.chart.frame import Run, axis_line, gutter_labels, header_line, merge, step_line, value_label
 from tui.widgets.chart.glyphs import UNICODE, ChartGlyphs
-from tui.widgets.chart.raster import DOT_COLUMNS, GAP, Layer
+from tui.widgets.chart.raster import DOT_COLUMNS, Layer
 from tui.widgets.chart.series import CLOUD, DASHED, LINE, POINTS, TREND, Series
 from tui.widgets.chart.ticks import STEPS, Formatter, ValueFormatter, XKind, number_label
 
@@ -23,7 +24,6 @@ __all__ = ["CLOUD", "DASHED", "GUTTER", "LINE", "POINTS", "TREND", "ChartModel",
 GUTTER = 8  # six characters of label, a space, the axis
 # Who zooms in wants to see what is there: a spike is an outlier among more columns than these only.
 FEW_WHEN_ZOOMED = 100
-BLANK = (" ", "text")
 MIN_WIDTH, MIN_HEIGHT = GUTTER + 4, 5
 
 
@@ -190,7 +190,7 @@ class ChartModel:
         if first is None and not legend and not fresh:
             return
         whole = fresh or first == 0
-        if first is not None and (self._fit_y(first, fresh) | self._settle()):
+        if first is not None and (self._fit_y(first, fresh) | marks.settle(self.series.values())):
             first, whole = 0, True
         if fresh or len(self._cells) != self.rows:
             self._lay_out()
@@ -207,7 +207,8 @@ class ChartModel:
             lines[row + 1] = labels[row] + merge(self._row(row))
         cell, label = marked
         if first is not None or moved:
-            lines[-2] = axis_line(self.x, self.cells, self._bad_cells(), self.glyphs, self.kind, cell)
+            bad = marks.bad_cells(self.series.values())
+            lines[-2] = axis_line(self.x, self.cells, bad, self.glyphs, self.kind, cell)
         if whole or moved or not lines[-1]:
             lines[-1] = step_line(self.x, self.cells, self.kind, cell, label)
         if legend or not lines[0]:
@@ -298,6 +299,7 @@ class ChartModel:
         for series in self.series.values():
             series.layer.paint(first_cell, self.cells - 1)
         changed: set[int] = set()
+        curves, rows, glyphs = list(self.series.values()), self.rows, self.glyphs
         for row in range(self.rows):
             cells = self._cells[row]
             edge = row in (0, self.rows - 1)
@@ -306,7 +308,7 @@ class ChartModel:
                 dots |= int.from_bytes(series.layer.masks[row], "little")
             used = dots.to_bytes(self.cells, "little")
             for cell in range(first_cell, self.cells):
-                new = self._compose(row, cell) if edge or used[cell] else BLANK
+                new = marks.compose(curves, glyphs, row, cell, rows) if edge or used[cell] else marks.BLANK
                 if new != cells[cell]:
                     cells[cell] = new
                     changed.add(row)
@@ -314,83 +316,21 @@ class ChartModel:
 
     def _trace(self, series: Series, first: int) -> int:
         thin = series.style == TREND
-        return series.layer.trace(series.columns, self.y, first, self._connector(series), thin=thin)
-
-    def _connector(self, series: Series) -> Callable[[int, int], bool] | None:
-        if series.style == CLOUD or (series.style == POINTS and not series.dense):
-            return None
-        bad = series.columns.bad
-        reach = GAP * series.spacing * self.x.dots / self.x.points
-
-        def connect(a: int, b: int) -> bool:
-            return (b - a == 1 or b - a <= reach) and 1 not in bad[a : b + 1]
-
-        return connect
-
-    def _settle(self) -> bool:
-        """Decide what holds for whole curves; returns whether anything changed."""
-        changed = False
-        for series in self.series.values():
-            dense = series.style == POINTS and series.crowded
-            spacing = series.buckets.spacing()
-            if dense != series.dense or not 0.5 < series.spacing / spacing < 2.0:
-                series.dense, series.spacing, changed = dense, spacing, True
-        return changed
-
-    def _compose(self, row: int, cell: int) -> tuple[str, str]:
-        """The one character of a cell: edge marks over points over lines over clouds."""
-        glyphs = self.glyphs
-        best = BLANK
-        rank = 0
-        for series in self.series.values():
-            layer = series.layer
-            if row == 0 and layer.above[cell]:
-                return glyphs.above, "edge"
-            if row == self.rows - 1 and layer.below[cell]:
-                return glyphs.below, "edge"
-            mask = layer.masks[row][cell]
-            if not mask:
-                continue
-            if series.style == POINTS and not series.dense:
-                best, rank = (glyphs.point, series.colour), 3
-            elif series.style == DASHED and rank <= 2:
-                if cell % 2 == 0:
-                    best, rank = (glyphs.cell(mask, DASHED), series.colour), 2
-            elif series.style != CLOUD and rank <= 2:
-                best, rank = (glyphs.cell(mask, LINE), series.colour), 2
-            elif series.style == CLOUD and rank <= 1:
-                best, rank = (glyphs.cell(mask, CLOUD), series.colour), 1
-        return best
-
-    def _bad_cells(self) -> set[int]:
-        return {c // DOT_COLUMNS for s in self.series.values() for c, bad in enumerate(s.columns.bad) if bad}
-
-    def _off_scale(self) -> float | None:
-        above = [s.buckets.max_y for s in self.series.values() if 1 in s.layer.above]
-        return max(above, default=None)
+        return series.layer.trace(series.columns, self.y, first, marks.connector(series, self.x), thin=thin)
 
     def _header(self) -> list[Run]:
-        entries = [
-            (series.label, series.sign(self.glyphs), series.colour, self._said(series))
-            for series in self.series.values()
-            if series.buckets.count
-        ]
-        above = self._off_scale()
+        curves = self.series.values()
         return header_line(
             self.title,
-            entries,
+            marks.legend(curves, self.glyphs, self.readings),
             self.width,
             self.y,
             self.value_formatter,
             self.glyphs,
-            above,
+            marks.off_scale(curves),
             self.mark,
             self.selected,
         )
-
-    def _said(self, series: Series) -> float | None:
-        """The value in the legend: under the cursor, else the newest."""
-        return series.buckets.last_y if self.readings is None else self.readings.get(series.key)
 
     def _empty_lines(self) -> list[list[Run]]:
         blank: list[Run] = [(" " * self.width, "text")]
