@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from tests.support import until
 from tui.watch import logfile, logrows, logsearch
 from tui.watch.logfile import LogFile
-from tui.widgets import logtail
+from tui.widgets import logkept
 from tui.widgets.logtail import LogTail
 from tui.widgets.searchline import SearchLine
 
@@ -78,7 +78,7 @@ def small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (logrows, logfile, logsearch):
             patch.setattr(module, "BLOCK", 4096)
-        patch.setattr(logtail, "MOST_ROWS", 1200)
+        patch.setattr(logkept, "MOST_ROWS", 1200)
         yield
 
 
@@ -98,7 +98,7 @@ async def test_back_to_the_beginning_and_on_to_the_end(tmp_path: Path) -> None:
                 shown = [int(line.split()[1]) for line in app.body]
                 assert shown == list(range(shown[0], shown[0] + len(shown))) and len(shown) == 49  # nothing missing
                 assert first - 192 <= shown[0] < first
-                assert len(pane._log) <= 1200  # bounded
+                assert len(pane._kept.rows) <= 1200  # bounded
                 first = shown[0]
             assert "at 0% of" in app.rule and "End follows" in app.rule
             last = 0

@@ -15,14 +15,12 @@ from engine.text import clean
 from tui.format import cells, shorten
 from tui.glyphs import glyphs
 from tui.watch.logfile import LogAsk, LogPart, LogView
-from tui.watch.logrows import Row
 from tui.watch.logsearch import Found, pattern
 from tui.widgets.lines import Line, Lines
+from tui.widgets.logkept import Kept
 from tui.widgets.logtext import MARGIN, line, rule, window, wrapped
 from tui.widgets.searchline import SearchLine
 
-MOST_ROWS = 6000
-MOST_CHARACTERS = 4_000_000
 SIDE = 20
 
 
@@ -51,8 +49,7 @@ class LogTail(Lines):
         self.only_warnings = False
         self._dash = glyphs().rule
         self._view = LogView()
-        self._log: list[Row] = []
-        self._low = self._high = 0
+        self._kept = Kept()
         self._top: tuple[int, int] | None = None  # offset of the row at the top, and the line of it; None: the end
         self._ask = LogAsk()
         self._pending = False
@@ -70,7 +67,7 @@ class LogTail(Lines):
         old, self._view = self._view, view
         if view.generation != old.generation:
             self._top, self._here, self._jump, self._goal, self._pending = None, -1, 0, -1, False
-            self._window((), view.low, view.low)
+            self._kept.put((), view.low, view.low)
             if self._ask.search:
                 self._want()
         if view.part is not None and view.part is not old.part and view.part.number == self._ask.number:
@@ -83,47 +80,20 @@ class LogTail(Lines):
     def _take(self, part: LogPart) -> None:
         self._pending = False
         if part.want == "before":
-            if part.high != self._low:
-                return
-            self._window((*part.rows, *self._log), part.low, self._high, front=True)
+            self._kept.put_before(part)
         elif part.want == "after":
-            if not self._low <= part.low <= self._high:
-                return
-            kept = [row for row in self._log if row.at < part.low]
-            self._window((*kept, *part.rows), self._low, max(self._high, part.high))
+            self._kept.put_after(part)
         else:
-            self._window(part.rows, part.low, part.high)
+            self._kept.put(part.rows, part.low, part.high)
             self._goal = -1
             self._show(self._here)
 
     def _join(self) -> None:
-        """The end of the log follows on the rows that are kept, unless something is missing in between."""
-        view = self._view
-        if self._high < view.low or self._low == self._high:  # the latter: nothing is known yet
-            if self.following:
-                self._window(self._wanted(view.rows), view.low, view.high)
-            return
-        rows = [*(row for row in self._log if row.at < view.low), *self._wanted(view.rows)]
-        # Somebody who has scrolled far back must not lose what they look at.
-        if self.following or (len(rows) <= MOST_ROWS and sum(len(row.text) for row in rows) <= MOST_CHARACTERS):
-            self._window(tuple(rows), min(self._low, view.low), view.high)
-
-    def _wanted(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-        return tuple(row for row in rows if row.level) if self.only_warnings else rows
-
-    def _window(self, rows: tuple[Row, ...], low: int, high: int, *, front: bool = False) -> None:
-        """Keep these rows, which are all from ``low`` to ``high``, or as many as memory is given for."""
-        count, characters = len(rows), sum(len(row.text) for row in rows)
-        first, last = 0, count
-        while last - first > MOST_ROWS or (characters > MOST_CHARACTERS and last - first > 1):
-            gone = last - 1 if front else first
-            characters -= len(rows[gone].text)
-            first, last = (first, last - 1) if front else (first + 1, last)
-        if first:
-            low = rows[first].at
-        if last < count:
-            high = rows[last].at
-        self._log, self._low, self._high = list(rows[first:last]), low, high
+        """The end of the log follows on the rows that are kept."""
+        rows = self._view.rows
+        if self.only_warnings:
+            rows = tuple(row for row in rows if row.level)
+        self._kept.join(rows, self._view.low, self._view.high, following=self.following)
 
     def _want(self, want: str = "", at: int = 0) -> None:
         ask = LogAsk(self._ask.number + 1, self._view.generation, want, at, 400, self.only_warnings, self._ask.search)
@@ -146,7 +116,7 @@ class LogTail(Lines):
 
     @property
     def _joined(self) -> bool:
-        return self._high >= self._view.high
+        return self._kept.high >= self._view.high
 
     def page(self, pages: float) -> None:
         """Scroll by pages: positive towards the beginning."""
@@ -158,20 +128,20 @@ class LogTail(Lines):
         while rows > 0 and (index > 0 or part > 0):
             index, part = (index, part - 1) if part else (index - 1, self._lines_of(index - 1) - 1)
             rows -= 1
-        while rows < 0 and index < len(self._log):
+        while rows < 0 and index < len(self._kept.rows):
             index, part = (index, part + 1) if part + 1 < self._lines_of(index) else (index + 1, 0)
             rows += 1
         end = self._end_place()
         if (index, part) >= end and self._joined:
             self._top = None
-        elif self._log:
+        elif self._kept.rows:
             index, part = min((index, part), end)
-            self._top = (self._log[index].at, part)
+            self._top = (self._kept.rows[index].at, part)
         self._draw()
 
     def scroll_side(self, by: int) -> None:
         """Move long lines sideways: positive to their ends. Without effect where lines are wrapped."""
-        longest = max((len(row.text) for row in self._log[self._place()[0] :][: self._rows]), default=0)
+        longest = max((len(row.text) for row in self._kept.rows[self._place()[0] :][: self._rows]), default=0)
         self._side = max(0, min(self._side + by * SIDE, 2 * longest))
         self._draw()
 
@@ -187,20 +157,20 @@ class LogTail(Lines):
         self._draw()
 
     def _lines_of(self, index: int) -> int:
-        return len(wrapped(self._log[index].text, max(1, self.size.width - MARGIN))) if self._wrap else 1
+        return len(wrapped(self._kept.rows[index].text, max(1, self.size.width - MARGIN))) if self._wrap else 1
 
     def _place(self) -> tuple[int, int]:
         """Index of the row at the top, and the line of it."""
         if self._top is None:
             return self._end_place()
-        index = bisect_left(self._log, self._top[0], key=lambda row: row.at)
-        if index >= len(self._log):
+        index = bisect_left(self._kept.rows, self._top[0], key=lambda row: row.at)
+        if index >= len(self._kept.rows):
             return self._end_place()
-        return index, min(self._top[1], self._lines_of(index) - 1) if self._log[index].at == self._top[0] else 0
+        return index, min(self._top[1], self._lines_of(index) - 1) if self._kept.rows[index].at == self._top[0] else 0
 
     def _end_place(self) -> tuple[int, int]:
         """Where the top is when the last line is at the bottom."""
-        left, index = self._rows, len(self._log)
+        left, index = self._rows, len(self._kept.rows)
         while index > 0 and left > 0:
             index -= 1
             left -= self._lines_of(index)
@@ -260,7 +230,7 @@ class LogTail(Lines):
         self._ask = replace(self._ask, search=text)
         self._want()
         self._draw()
-        return sum(1 for row in self._log if self._pattern is not None and self._pattern.search(row.text))
+        return sum(1 for row in self._kept.rows if self._pattern is not None and self._pattern.search(row.text))
 
     def next_match(self, by: int = 1) -> None:
         """Go to the next match: positive towards the beginning; waits for the search where it has not got that far."""
@@ -269,8 +239,8 @@ class LogTail(Lines):
         if self._here >= 0:
             at = self._here
         else:
-            index = min(self._place()[0] + self._rows, len(self._log))
-            at = self._log[index].at if index < len(self._log) else self._view.size + 1
+            index = min(self._place()[0] + self._rows, len(self._kept.rows))
+            at = self._kept.rows[index].at if index < len(self._kept.rows) else self._view.size + 1
         index = bisect_left(ats, at) - 1 if by > 0 else bisect_right(ats, at)
         if 0 <= index < len(ats):
             self._show(ats[index])
@@ -288,17 +258,19 @@ class LogTail(Lines):
     def _ats(self) -> tuple[int, ...] | list[int]:
         if self._found:
             return self._found.ats
-        return [row.at for row in self._log if self._pattern is not None and self._pattern.search(row.text)]
+        return [row.at for row in self._kept.rows if self._pattern is not None and self._pattern.search(row.text)]
 
     def _show(self, at: int) -> None:
         """Bring the row at an offset to the middle of the screen; far from here, it is asked for."""
         self._here = at
-        index = bisect_left(self._log, at, key=lambda row: row.at)
-        if index < len(self._log) and self._log[index].at == at:
+        index = bisect_left(self._kept.rows, at, key=lambda row: row.at)
+        if index < len(self._kept.rows) and self._kept.rows[index].at == at:
             top = self._place()
             if not top <= (index, 0) < (top[0] + self._rows - 1, 0):
                 index = max(0, index - self._rows // 2)
-                self._top = (self._log[index].at, 0) if (index, 0) < self._end_place() or not self._joined else None
+                self._top = (
+                    (self._kept.rows[index].at, 0) if (index, 0) < self._end_place() or not self._joined else None
+                )
         elif self._goal != at:
             self._goal, self._top = at, (at, 0)
             self._want("around", at)
@@ -307,8 +279,8 @@ class LogTail(Lines):
         """Only warnings and errors, or all lines; returns words for it."""
         self.only_warnings = not self.only_warnings
         self._pending = False
-        top = self._log[self._place()[0]].at if self._log and not self.following else -1
-        self._window((), self._view.low, self._view.low)
+        top = self._kept.rows[self._place()[0]].at if self._kept.rows and not self.following else -1
+        self._kept.put((), self._view.low, self._view.low)
         if top >= 0:
             self._here, self._goal, self._top = top, top, (top, 0)
             self._want("around", top)
@@ -338,8 +310,8 @@ class LogTail(Lines):
         width, rows = max(1, self.size.width - MARGIN), self._rows
         body: list[Line] = []
         index, part = self._place()
-        while index < len(self._log) and len(body) < rows:
-            row = self._log[index]
+        while index < len(self._kept.rows) and len(body) < rows:
+            row = self._kept.rows[index]
             pieces = wrapped(row.text, width)[part:] if self._wrap else (window(row.text, self._side, width),)
             for piece in pieces:
                 body.append(line(piece, row, self._pattern, here=row.at == self._here, first=not part))
@@ -347,7 +319,7 @@ class LogTail(Lines):
             index, part = index + 1, 0
         if self.following and self._view.skipped and body:
             body[0] = [(f"{glyphs().ellipsis} {self._view.skipped} skipped; scrolling back shows them", "warning")]
-        if not self._log:
+        if not self._kept.rows:
             words = "no warnings or errors" if self.only_warnings else self.empty
             words = self._view.trouble or ("looking for them" if self._pending else words)
             body.append([(shorten(words, self.size.width), "muted")])
@@ -358,15 +330,17 @@ class LogTail(Lines):
         if self._pending or self._goal >= 0:
             return
         index, _ = self._place()
-        wanting = index < 2 * self._rows and (not self.following or self.only_warnings or len(self._log) < self._rows)
-        if self._low > 0 and wanting:
-            self._want("before", self._low)
-        elif not self.following and not self._joined and index + 3 * self._rows > len(self._log):
-            self._want("after", self._high)
+        wanting = index < 2 * self._rows and (
+            not self.following or self.only_warnings or len(self._kept.rows) < self._rows
+        )
+        if self._kept.low > 0 and wanting:
+            self._want("before", self._kept.low)
+        elif not self.following and not self._joined and index + 3 * self._rows > len(self._kept.rows):
+            self._want("after", self._kept.high)
 
     def _state(self) -> Line:
         left: Line = [(self._dash * 2, "rule"), (f" {self.title} ", "muted")]
-        if self._view.trouble and self._log:
+        if self._view.trouble and self._kept.rows:
             left.append((f"{glyphs().dot} {shorten(self._view.trouble, 70)} ", "warning"))
         words = ("only warnings and errors" if self.only_warnings else "", self._matches() if self.searching else "",
                  f"from column {self._side + 1}" if self._side and not self._wrap else "")  # fmt: skip
@@ -389,10 +363,10 @@ class LogTail(Lines):
     def _position(self) -> Line:
         if self.following:
             return []
-        if self._goal >= 0 or not self._log:
+        if self._goal >= 0 or not self._kept.rows:
             return [(" looking, End follows", "warning")]
         index = self._place()[0]
         if self._joined and not self._wrap:
-            return [(f" {max(0, len(self._log) - index - self._rows):,} lines below, End follows", "warning")]
+            return [(f" {max(0, len(self._kept.rows) - index - self._rows):,} lines below, End follows", "warning")]
         size = max(1, self._view.size)
-        return [(f" at {100 * self._log[index].at // size}% of {size / 1e6:,.1f} MB, End follows", "warning")]
+        return [(f" at {100 * self._kept.rows[index].at // size}% of {size / 1e6:,.1f} MB, End follows", "warning")]
