@@ -321,7 +321,7 @@ async def test_log_scrolls_and_follows(tmp_path: Path) -> None:
         top = log.text.splitlines()[1]
         with run.train_log.open("a") as file:
             file.write("line 100\n")
-        await until(pilot, lambda: len(log._log) == 101)
+        await until(pilot, lambda: len(log._kept.rows) == 101)
         assert log.text.splitlines()[1] == top  # the reader keeps their place
         await pilot.press("escape")
         await until(pilot, lambda: "line 100" in log.text)
