@@ -75,15 +75,25 @@ class Screen:
         self.take(settle)
 
     def assert_faithful(self) -> None:
-        """The emulator's cells, with their looks, are those of the whole frames."""
-        while self.take(0.25):
-            pass
+        """The emulator's cells, with their looks, are those of the whole frames, once the app has come to rest."""
+        until = time.monotonic() + 8
+        while True:
+            while self.take(0.25):
+                pass
+            found = self._difference()
+            if not found:
+                return
+            assert time.monotonic() < until, found
+
+    def _difference(self) -> str:
         whole = Emulator(*self.size)
         whole.reset_mode(pyte.modes.DECAWM)
         pyte.Stream(whole).feed((self.folder / "frames.log").read_text(encoding="utf-8"))
         for y in range(self.size[1]):
             for x in range(self.size[0]):
-                assert self.screen.buffer[y][x] == whole.buffer[y][x], (x, y, self.screen.display[y], whole.display[y])
+                if self.screen.buffer[y][x] != whole.buffer[y][x]:
+                    return f"{x}, {y}: {self.screen.display[y]!r} in place of {whole.display[y]!r}"
+        return ""
 
 
 @pytest.fixture

@@ -233,6 +233,19 @@ def test_typed_letters_go_out_before_the_blanks_before_them() -> None:
     assert "\x1b[4;61Htyped" in cells.changes(24)
 
 
+def test_what_answered_an_earlier_key_waits() -> None:
+    cells = CellScreen()
+    cells.resize(80, 24)
+    cells.apply("".join(f"\x1b[{y};1H{'x' * 80}" for y in range(1, 25)), 2)
+    cells.changes(30)
+    cells.demote()
+    assert cells.changes(30, answers=True) == "" and cells.pending
+    cells.apply("\x1b[2;1Hvalue", 2)
+    cells.apply("\x1b[20;1Hanswer", 1)
+    out = cells.changes(100, answers=True) + cells.changes(100, answers=True)
+    assert "value" in out and "answer" in out and cells.pending
+
+
 def test_marks_are_places_of_their_own() -> None:
     cells = CellScreen()
     cells.resize(80, 24)

@@ -172,16 +172,22 @@ class CellScreen:
 
     # Changes out.
 
-    def changes(self, limit: int | None = None) -> str:
+    def demote(self) -> None:
+        """A key was pressed: what answered an earlier one is not urgent any more."""
+        self._stamps = {y: min(stamp, self._frames) for y, stamp in self._stamps.items()}
+
+    def changes(self, limit: int | None = None, *, answers: bool = False) -> str:
         """What leads from what stands there to what is wanted; with a limit only about so many bytes of it.
 
         Under a limit what was urgent comes first, then what is newest, and new texts come before new colours;
-        :attr:`pending` says whether something is left.
+        :attr:`pending` says whether something is left. ``answers`` asks for nothing but what answers a key.
         """
         out: list[str] = []
         few = self._few_by_look()
         easily = few and (limit is None or sum(end - start for _, start, end in few) * MOST_BYTES <= limit)
-        if easily or limit is None or not self._fill(limit, out):
+        if answers and limit is not None:
+            self._fill(limit, out, answers=True)
+        elif easily or limit is None or not self._fill(limit, out):
             for y, start, end in few if easily else self._by_row():
                 out.append(self._draw(y, start, end))
             self._dirty.clear()
@@ -222,18 +228,21 @@ class CellScreen:
         """Whether something waits to be sent."""
         return bool(self._dirty) or self._cursor != self._wished
 
-    def _fill(self, limit: int, out: list[str]) -> bool:
+    def _fill(self, limit: int, out: list[str], *, answers: bool = False) -> bool:
         """Take changes until the limit; whether some are left."""
         left = limit
         for stamp in sorted({self._stamps.get(y, 0) for y in self._dirty}, reverse=True):
             rows = sorted(y for y in self._dirty if self._stamps.get(y, 0) == stamp)
-            answers = stamp > self._frames and limit <= SLOW_BYTES
-            if answers:
+            urgent = stamp > self._frames
+            if answers and not urgent:
+                break
+            urgent = urgent and limit <= SLOW_BYTES
+            if urgent:
                 left = self._fill_heads(rows, left, out)
                 if left <= 0:
                     return True
             few = sum(end - start for y in rows for start, end in self._spans(y, *self._dirty[y])) <= FEW_CELLS
-            for first in (WORDS, ANY) if few and answers else (ANY,) if few else (WORDS, TEXTS, ANY):
+            for first in (WORDS, ANY) if few and urgent else (ANY,) if few else (WORDS, TEXTS, ANY):
                 for y in rows:
                     if y in self._dirty:
                         left = self._fill_row(y, left, first, out)

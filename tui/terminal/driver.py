@@ -96,8 +96,10 @@ class DiffDriver(Keyboard):
             return
         if isinstance(message, events.Key | events.Paste):
             self._key_at, self._unanswered = time.monotonic(), True
-            if self._line is not None:
-                self._line.hold()
+            with self._lock:
+                self._cells.demote()
+                if self._line is not None:
+                    self._line.hold()
             if getattr(message, "key", "") == "ctrl+l":  # in dialogs, too, where the app's own keys are off
                 self._loop.call_soon_threadsafe(self.repaint)
         super().process_message(message)
@@ -122,7 +124,7 @@ class DiffDriver(Keyboard):
                 answer = soon and self._unanswered
                 self._cells.apply(data, 2 if answer else int(soon))
                 self._unanswered = False
-                line.poke(urgent=answer)
+                line.poke(urgent=soon)
             elif _POINTER.fullmatch(data):
                 if data != self._pointer:  # Textual sends it with each new screen
                     self._pointer = data
@@ -139,12 +141,12 @@ class DiffDriver(Keyboard):
         if (size.width, size.height) != (self._cells.width, self._cells.height):
             self._cells.resize(size.width, size.height)
 
-    def _take(self, room: int) -> tuple[str, bool]:
+    def _take(self, room: int, answers: bool) -> tuple[str, bool]:
         """The line has room for so many bytes: what to send, and whether there is more (in the line's thread)."""
         if not self._started:
             return "", False  # the terminal is not in its modes yet
         with self._lock:
-            changes = self._cells.changes(room)
+            changes = self._cells.changes(room, answers=answers)
             more = self._cells.pending
         if len(changes) > SYNC_BYTES and not more and self._app._sync_available:
             changes = f"{SYNC_START}{changes}{SYNC_END}"

@@ -29,17 +29,17 @@ def _nowhere(_mark: bool) -> tuple[str, Place | None]:
 class Line:
     """Sends what ``take`` gives, as fast as the terminal answers; sequences given to :meth:`put` go first.
 
-    ``take(room)`` returns about that many bytes of what is to be sent, and whether there is more; it is called with
-    ``lock`` held, so that what is put meanwhile comes after it. ``where(mark)`` says where the cursor is when the
-    terminal is asked for it; for a mark it returns the sequence that puts it somewhere of its own. ``failed`` is called
-    in the line's thread with the error that ended the line.
+    ``take(room, answers)`` returns about that many bytes of what is to be sent, and whether there is more; with
+    ``answers`` only of what answers a key. It is called with ``lock`` held, so that what is put meanwhile comes after
+    it. ``where(mark)`` says where the cursor is when the terminal is asked for it; for a mark it returns the sequence
+    that puts it somewhere of its own. ``failed`` is called in the line's thread with the error that ended the line.
     """
 
     def __init__(
         self,
         fd: int,
         encoding: str,
-        take: Callable[[int], tuple[str, bool]],
+        take: Callable[[int, bool], tuple[str, bool]],
         lock: threading.RLock | None = None,
         *,
         where: Where = _nowhere,
@@ -54,6 +54,7 @@ class Line:
         # Until the terminal is in its modes it would show answers as if they were typed.
         self._quiet, self._stopped, self._ended = True, False, False
         self._held, self._until = 0.0, float("inf")
+        self._urgent = False
         self._own = _own(fd)
         self._fd = fd if self._own is None else self._own
         self._poll = select.poll()
@@ -76,16 +77,16 @@ class Line:
                 self._wake.notify_all()
 
     def poke(self, *, urgent: bool = False) -> None:
-        """There is something to take; ``urgent`` if it is what :meth:`hold` waits for."""
+        """There is something to take; ``urgent`` if it may be what :meth:`hold` waits for."""
         with self._wake:
             self._more = True
-            if urgent:
-                self._held = 0.0
+            self._urgent |= urgent
             self._wake.notify_all()
 
     def hold(self) -> None:
-        """A key was pressed: keep a slow line free for its answer."""
+        """A key was pressed: for a while keep a slow line free for its answer."""
         with self._wake:
+            self._urgent = False
             if self.pace.slow:
                 self._held = time.monotonic() + HOLD_SECONDS
 
@@ -144,7 +145,7 @@ class Line:
                 if self._more and room <= 0:
                     self.pace.cut()
                 overdue = not self._quiet and self.pace.overdue(now)
-                takes = self._more and room > 0 and not self._quiet and now >= self._held
+                takes = self._more and room > 0 and not self._quiet and (self._urgent or now >= self._held)
                 if not (self._first or overdue or takes):
                     tick = TICK_SECONDS if self._more or self.pace.waiting else None
                     self._wake.wait(self._held - now if self._held > now and self._more else tick)
@@ -161,9 +162,10 @@ class Line:
             text = "".join(self._first)
             self._first.clear()
             self._kept = 0
-            if self._more and not self._quiet and room > 0 and now >= self._held:
-                changes, self._more = self._take(room)
+            if self._more and not self._quiet and room > 0 and (self._urgent or now >= self._held):
+                changes, self._more = self._take(room, now < self._held)
                 text += changes
+                self._urgent &= bool(changes)
                 if self._more:
                     self.pace.cut()
             self.pace.sent(len(text.encode(self._encoding, "replace")))
