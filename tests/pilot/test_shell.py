@@ -220,6 +220,15 @@ async def test_quitting_touches_no_run_and_says_that_they_go_on(folder: Path, mo
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
+async def test_a_signal_while_a_screen_opens_is_no_bug(folder: Path) -> None:
+    app = TunedeckApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        app.exit(None, 143)
+        await app.push_screen(HelpScreen("runs"))
+    assert app.return_code == 143
+
+
 async def test_a_bug_goes_to_the_log_and_one_line_to_the_terminal(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
