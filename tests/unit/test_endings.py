@@ -151,10 +151,13 @@ def test_the_run_is_a_detached_process_of_its_own_session(tmp_path: Path) -> Non
 
 def test_a_directory_in_use_or_used_is_refused(tmp_path: Path) -> None:
     run = launch_fake(tmp_path, LIVE)
+    # Before, its worker's script may not have been started yet, and is written anew here.
+    wait_for(lambda: (run.read_status() or {}).get("state") == "running")
     with pytest.raises(InputError, match="in use"):
         launch_fake(tmp_path, LIVE)
     run.request("stop-now")
     ended(run)
+    wait_for(lambda: not run.locked)  # its supervisor has things to do after it wrote the end
     with pytest.raises(InputError, match="holds the run"):
         launch_fake(tmp_path, LIVE)
 
