@@ -64,6 +64,9 @@ def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> tuple[
 
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
+        from engine.worker import libraries
+
+        libraries.load()
         from engine.worker.train import Training
 
         training = Training(run, recorder)
