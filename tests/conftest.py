@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Idle OpenMP threads that spin take the cores from each other, here as in runs (engine/supervisor/environment.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-snapshots", action="store_true", help="store the screens as they look now")
