@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.test_stream import RECORDS, check_cut, check_flip, stream
+from tests.faults.test_stream import check_cut, check_flip, stream
 from tests.faults.trial import Trial
 
+RECORDS = 200 if os.environ.get("TUNEDECK_FULL") else 100
 BYTES = len(stream(RECORDS)[0])
 SLICE = 500
 # For each slice of the file: its cuts, then its flips of each of the eight bits.

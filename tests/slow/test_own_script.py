@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.slow
 MODEL = paths.sample_data_dir() / "tiny-qwen2"
 
 SCRIPT = """
-import sys, time
+import gc, sys, time
+gc.disable()  # loads faster
 import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from engine.worker.callback import RunCallback
@@ -61,12 +63,34 @@ def start(tmp_path: Path, every_step: bool = True, mode: str = "plain") -> subpr
                             env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
 
 
-def test_a_plain_trainer_becomes_visible_and_its_own_rhythm_stays(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    out, err = process.communicate(timeout=120)
+@pytest.fixture(scope="module")
+def tapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run with every step recorded: its folder (with the user's state beside it), and what it printed."""
+    return finished(tmp_path_factory.mktemp("tapped"), every_step=True)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The same, in the script's own rhythm."""
+    return finished(tmp_path_factory.mktemp("untouched"), every_step=False)
+
+
+def finished(folder: Path, every_step: bool, mode: str = "plain") -> tuple[Path, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        process = start(folder, every_step, mode)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
+    return folder, out
+
+
+def test_a_plain_trainer_becomes_visible_and_its_own_rhythm_stays(
+    tapped: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tapped
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     assert "SPY [4, 8] [4, 8]" in out, out
-    run = RunDir(tmp_path / "out")
+    run = RunDir(folder / "out")
     events = read_events(run)
     assert [e["step"] for e in events if e["type"] == "step"] == list(range(1, 11))
     assert [e["step"] for e in events if e["type"] == "eval"] == [5, 10]
@@ -81,34 +105,32 @@ def test_a_plain_trainer_becomes_visible_and_its_own_rhythm_stays(tmp_path: Path
     assert summary.path in [s.path for s in scan()]
 
 
-def test_every_step_false_leaves_the_rhythm_alone(tmp_path: Path) -> None:
-    process = start(tmp_path, every_step=False)
-    out, err = process.communicate(timeout=120)
-    assert "SPY [4, 8] [4, 8]" in out, err
-    assert [e["step"] for e in read_events(RunDir(tmp_path / "out")) if e["type"] == "step"] == [4, 8]
+def test_every_step_false_leaves_the_rhythm_alone(untouched: tuple[Path, str]) -> None:
+    folder, out = untouched
+    assert "SPY [4, 8] [4, 8]" in out, out
+    assert [e["step"] for e in read_events(RunDir(folder / "out")) if e["type"] == "step"] == [4, 8]
 
 
-def test_the_hosts_own_figures_are_the_same_with_and_without(tmp_path: Path) -> None:
-    def losses(folder: str, every_step: bool, mode: str = "plain") -> list[float]:
-        (tmp_path / folder).mkdir()
-        out, err = start(tmp_path / folder, every_step, mode).communicate(timeout=120)
-        line = next((line for line in out.splitlines() if line.startswith("LOSSES")), None)
-        assert line is not None, err
+def test_the_hosts_own_figures_are_the_same_with_and_without(
+    tapped: tuple[Path, str], untouched: tuple[Path, str], tmp_path: Path
+) -> None:
+    def losses(out: str) -> list[float]:
+        line = next(line for line in out.splitlines() if line.startswith("LOSSES"))
         return [float(word.strip("[],")) for word in line.split()[1:]]
 
-    without = losses("without", every_step=False)
-    assert losses("tapped", every_step=True) == pytest.approx(without, rel=1e-6)
-    steps = [e for e in read_events(RunDir(tmp_path / "tapped" / "out")) if e["type"] == "step"]
+    without = losses(untouched[1])
+    assert losses(tapped[1]) == pytest.approx(without, rel=1e-6)
+    steps = [e for e in read_events(RunDir(tapped[0] / "out")) if e["type"] == "step"]
     assert sum(e["loss"] for e in steps[:4]) / 4 == pytest.approx(without[0], rel=1e-6)
 
-    untapped = losses("untapped", every_step=True, mode="untapped")
+    untapped = losses(finished(tmp_path, every_step=True, mode="untapped")[1])
     assert untapped == pytest.approx(without, rel=1e-6)
-    found = [e for e in read_events(RunDir(tmp_path / "untapped" / "out")) if e["type"] == "step"]
+    found = [e for e in read_events(RunDir(tmp_path / "out")) if e["type"] == "step"]
     assert [e["loss"] for e in found] == pytest.approx([e["loss"] for e in steps], rel=1e-6)
 
 
-def test_a_second_run_sets_the_first_record_aside(tmp_path: Path) -> None:
-    start(tmp_path).communicate(timeout=120)
+def test_a_second_run_sets_the_first_record_aside(tapped: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(tapped[0] / "out", tmp_path / "out")
     first = json.loads((tmp_path / "out/.tunedeck/run.json").read_text())["id"]
     start(tmp_path).communicate(timeout=120)
     assert (tmp_path / f"out/.tunedeck.{first}/events.jsonl").is_file()
