@@ -117,6 +117,18 @@ def test_after_a_stall_each_answer_is_credited_to_its_own_question() -> None:
     assert pace.delay < 0.1, "a stall says nothing of the line"
 
 
+def test_a_stall_is_not_taken_for_a_slow_line() -> None:
+    pace = heard()
+    pace.stalled()
+    window = pace.window
+    pace.answered(9.0, (60, 20))
+    assert not pace.slow and pace.window == window
+    pace.sent(96)
+    pace.asked(9.0, place=(60, 20))
+    pace.answered(9.2, (60, 20))
+    assert pace.slow, "the next one counts again"
+
+
 def test_a_lost_answer_is_nobody_elses() -> None:
     pace = heard()
     pace.asked(3.0, place=(7, 3), marked=True)

@@ -132,6 +132,8 @@ class Line:
             try:
                 data = data[os.write(self._fd, data[:PIECE]) :]
             except BlockingIOError:
+                with self._wake:
+                    self.pace.stalled()
                 self._poll.poll(1000 * TICK_SECONDS / 4)
 
     def _next(self) -> bytes | None:
@@ -151,6 +153,8 @@ class Line:
                     self._wake.wait(self._held - now if self._held > now and self._more else tick)
                     continue
             if not self._poll.poll(1000 * TICK_SECONDS):
+                with self._wake:
+                    self.pace.stalled()
                 continue
             data = self._gather(room)
             if data:

@@ -62,7 +62,7 @@ class Pace:
         self._again = 0
         self._samples: deque[tuple[int, float]] = deque(maxlen=SAMPLES)
         self.delay = self.slope = 0.0  # seconds without a load, seconds a byte
-        self._full = False
+        self._full = self._stalled = False
         self._spare, self._clock = 0.0, 0.0
 
     @property
@@ -96,6 +96,10 @@ class Pace:
     def cut(self) -> None:
         """There is more to send than there is room for."""
         self._full = True
+
+    def stalled(self) -> None:
+        """The terminal takes nothing: how long open questions take says nothing of the line."""
+        self._stalled = bool(self._asks)
 
     def sent(self, count: int) -> None:
         """So many bytes were sent."""
@@ -144,7 +148,8 @@ class Pace:
         for _ in range(number + 1):
             self._asks.popleft()
         self._arrived = question.sent
-        silent, again = self.deaf and self._heard, self._again or not question.alone
+        silent, again = self.deaf and self._heard, self._again or self._stalled or not question.alone
+        self._stalled &= bool(self._asks)
         self._heard, self.deaf, self._again = True, False, 0
         if silent:
             self.window = min(self.window, FIRST)
