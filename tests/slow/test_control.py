@@ -25,13 +25,14 @@ ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "passive", "OMP_NUM_THR
 
 # A model of one layer: what is tested is the callback. Options come as JSON.
 SCRIPT = """
-import json, sys, time
+import gc, json, sys, time
+gc.disable()  # loads faster
 import torch
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from engine.worker.callback import RunCallback
 
-options = {"steps": 12, "bad_step": 0, "bad": "loss", "stop": False, "sleep": 0.0, "eval_sleep": 0.0, "evals": 4,
-           "evaluates": True, "model": "", "calls": 1, "arguments": {}, **json.loads(sys.argv[2])}
+DEFAULTS = {"steps": 12, "bad_step": 0, "bad": "loss", "stop": False, "sleep": 0.0, "eval_sleep": 0.0, "evals": 4,
+           "evaluates": True, "model": "", "arguments": {}}
 
 class Model(torch.nn.Module):
     def __init__(self):
@@ -63,29 +64,41 @@ class Watch(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         time.sleep(options["sleep"])
 
-torch.manual_seed(0)
 def row():
     return {name: torch.randint(3, 2000, (16,)) for name in ("input_ids", "labels")} if options["model"] else {
         "x": torch.randn(8), "labels": torch.tensor(0)}
-rows = [row() for _ in range(40)]
-for _ in range(options["calls"]):
+# Pairs of a directory and options: one training after the other.
+for out, more in zip(sys.argv[1::2], sys.argv[2::2]):
+    options = {**DEFAULTS, **json.loads(more)}
+    torch.manual_seed(0)
+    rows = [row() for _ in range(40)]
     model = AutoModelForCausalLM.from_pretrained(options["model"]) if options["model"] else Model()
     trainer = Trainer(model=model,
-        args=TrainingArguments(**{**dict(output_dir=sys.argv[1], max_steps=options["steps"], logging_steps=4, learning_rate=0.01,
+        args=TrainingArguments(**{**dict(output_dir=out, max_steps=options["steps"], logging_steps=4, learning_rate=0.01,
             per_device_train_batch_size=2, save_steps=5, report_to="none", use_cpu=True, disable_tqdm=True,
             per_device_eval_batch_size=1, dataloader_pin_memory=False), **options["arguments"]}),
         train_dataset=rows, eval_dataset=rows[:options["evals"]] if options["evaluates"] else None,
         callbacks=[Watch(), RunCallback(stop_on_nonfinite=options["stop"])])
     trainer.train()
-step = trainer.state.global_step
-finite = all(bool(torch.isfinite(p).all()) for p in model.parameters())
-same = torch.equal(Watch.weights[step - 1], next(iter(model.state_dict().values())))
-logged = [r["loss"] for r in trainer.state.log_history if "loss" in r]
-with open(f"{sys.argv[1]}-end-{trainer.args.process_index}.json", "w") as file:
-    json.dump({"step": step, "finite": finite, "same": same,
-      "steps_of_optimizer": [float(s["step"]) for s in trainer.optimizer.state.values()][:1],
-      "logged": [str(loss) for loss in logged]}, file)
+    step = trainer.state.global_step
+    finite = all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    same = torch.equal(Watch.weights[step - 1], next(iter(model.state_dict().values())))
+    logged = [r["loss"] for r in trainer.state.log_history if "loss" in r]
+    with open(f"{out}-end-{trainer.args.process_index}.json", "w") as file:
+        json.dump({"step": step, "finite": finite, "same": same,
+          "steps_of_optimizer": [float(s["step"]) for s in trainer.optimizer.state.values()][:1],
+          "logged": [str(loss) for loss in logged]}, file)
+    print("DONE", flush=True)
 """
+CASES: dict[str, dict[str, Any]] = {
+    "gradient": {"bad_step": 4, "bad": "gradient", "arguments": {"max_grad_norm": 0.0}},
+    "loss": {"bad_step": 4, "bad": "loss"},
+    "stop at loss": {"bad_step": 10, "bad": "loss", "stop": True},
+    "stop at gradient": {"bad_step": 10, "bad": "gradient", "stop": True},
+    "stop at once": {"bad_step": 1, "stop": True, "arguments": {"save_strategy": "epoch"}},
+    "again": {"steps": 6},
+    "short batches": {"steps": 14, "arguments": {"per_device_train_batch_size": 6}},
+}
 
 
 def script(tmp_path: Path, **options: Any) -> list[str]:
@@ -99,12 +112,29 @@ def start(words: list[str], **more: Any) -> subprocess.Popen[str]:
                             env={**os.environ, **ENVIRONMENT}, **more)  # fmt: skip
 
 
-def run_script(tmp_path: Path, **options: Any) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    """The script's last words, the events, and all that it printed."""
-    process = start(script(tmp_path, **options))
-    output, _ = process.communicate(timeout=120)
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """All cases, one after the other in one process, which loads the libraries once: folders, and what each printed."""
+    root = tmp_path_factory.mktemp("cases")
+    words = [str(root / "mine.py")]
+    for name, options in CASES.items():
+        (root / name).mkdir()
+        for _ in range(2 if name == "again" else 1):
+            words += [str(root / name / "out"), json.dumps(options)]
+    (root / "mine.py").write_text(SCRIPT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(root / "state"))
+        process = start(words)
+        output, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and "Traceback" not in output, output
-    return last_words(tmp_path)[0], read_events(RunDir(tmp_path / "out")), output
+    said = output.split("DONE\n")
+    said.pop(list(CASES).index("again"))
+    return {name: (root / name, text) for name, text in zip(CASES, said, strict=False)}
+
+
+def of(case: tuple[Path, str]) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
+    """The script's last words, the events, and all that it printed."""
+    return last_words(case[0])[0], read_events(RunDir(case[0] / "out")), case[1]
 
 
 def last_words(tmp_path: Path) -> list[dict[str, Any]]:
@@ -123,8 +153,8 @@ def stepping(run: RunDir) -> None:
 # -- steps that are no number -----------------------------------------------------------------------------------------
 
 
-def test_a_nan_is_said_once_and_later_losses_are_true_again(tmp_path: Path) -> None:
-    end, events, _ = run_script(tmp_path, bad_step=4, bad="gradient", arguments={"max_grad_norm": 0.0})
+def test_a_nan_is_said_once_and_later_losses_are_true_again(cases: dict[str, tuple[Path, str]]) -> None:
+    end, events, _ = of(cases["gradient"])
     notices = [e for e in events if e["type"] == "notice"]
     assert end["step"] == 12 and not end["finite"]
     assert notices[0]["level"] == "error" and notices[0]["kind"] == "nonfinite" and notices[0]["step"] == 4
@@ -132,9 +162,9 @@ def test_a_nan_is_said_once_and_later_losses_are_true_again(tmp_path: Path) -> N
     assert len(notices) == 2 and "until training ended" in notices[1]["text"]  # the weights are spoilt: it does not end
 
 
-def test_a_nan_loss_does_not_stick_to_the_steps_after_it(tmp_path: Path) -> None:
+def test_a_nan_loss_does_not_stick_to_the_steps_after_it(cases: dict[str, tuple[Path, str]]) -> None:
     """The trainer empties its sum by subtraction: a NaN at a step that is logged would stay in every later loss."""
-    end, events, _ = run_script(tmp_path, bad_step=4, bad="loss")
+    end, events, _ = of(cases["loss"])
     assert [e["step"] for e in events if e["type"] == "step" and e["loss"] == "NaN"] == [4]
     assert end["logged"][0] == "nan" and "nan" not in end["logged"][1:] and len(end["logged"]) == 3
     said = [(e["step"], e["level"]) for e in events if e["type"] == "notice"]
@@ -142,25 +172,27 @@ def test_a_nan_loss_does_not_stick_to_the_steps_after_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
-def test_stop_keeps_the_step_from_the_weights(tmp_path: Path, bad: str) -> None:
-    end, events, output = run_script(tmp_path, bad_step=10, bad=bad, stop=True)
+def test_stop_keeps_the_step_from_the_weights(cases: dict[str, tuple[Path, str]], bad: str) -> None:
+    out = cases[f"stop at {bad}"][0] / "out"
+    end, events, output = of(cases[f"stop at {bad}"])
     assert end["step"] == 10 and end["finite"] and end["same"] and end["steps_of_optimizer"] == [9.0]
-    assert sorted(p.name for p in (tmp_path / "out").glob("checkpoint-*")) == ["checkpoint-5"]
-    summary = summarise(tmp_path / "out")
+    assert sorted(p.name for p in out.glob("checkpoint-*")) == ["checkpoint-5"]
+    summary = summarise(out)
     assert summary is not None and summary.state == "failed"
     assert summary.reason.startswith(f"the {bad} is not a number at step 10 (loss ")
     assert "before the adapter was changed; the last good checkpoint is checkpoint-5" in summary.reason
     assert [e["step"] for e in events if e["type"] == "step"] == list(range(1, 11))
     assert any(e["type"] == "notice" and e["step"] == 10 and "training stops" in e["text"] for e in events)
-    assert (RunDir(tmp_path / "out").read_status() or {})["resumable"] is True and "is not a number" in output
+    assert (RunDir(out).read_status() or {})["resumable"] is True and "is not a number" in output
 
 
-def test_stop_at_the_first_step_says_that_there_is_no_checkpoint(tmp_path: Path) -> None:
-    end, _, _ = run_script(tmp_path, bad_step=1, stop=True, arguments={"save_strategy": "epoch"})
-    summary = summarise(tmp_path / "out")
+def test_stop_at_the_first_step_says_that_there_is_no_checkpoint(cases: dict[str, tuple[Path, str]]) -> None:
+    out = cases["stop at once"][0] / "out"
+    end, _, _ = of(cases["stop at once"])
+    summary = summarise(out)
     assert end["step"] == 1 and end["finite"] and summary is not None
     assert summary.state == "failed" and "there is no good checkpoint yet" in summary.reason
-    assert not list((tmp_path / "out").glob("checkpoint-*"))
+    assert not list(out.glob("checkpoint-*"))
 
 
 # -- requests -----------------------------------------------------------------------------------------------------------
@@ -181,10 +213,16 @@ def test_a_stop_in_a_long_evaluation_is_answered_at_once_and_ends_it(tmp_path: P
     assert not any(e["type"] == "eval" for e in read_events(run))
 
 
-def test_requests_are_answered_in_words_and_foreign_files_stay(tmp_path: Path) -> None:
+def test_requests_are_answered_in_words_and_what_others_do_there_changes_nothing(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "out")
-    process = start(script(tmp_path, steps=2000, sleep=0.05, evaluates=False, arguments={"save_steps": 1000}))
+    process = start(script(tmp_path, steps=5000, sleep=0.05, evaluates=False, arguments={"save_steps": 5000}))
     stepping(run)
+    record = run.run_json.read_bytes()
+    second = start(script(tmp_path, steps=5, arguments={"save_strategy": "no"}))  # in the same directory
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0 and last_words(tmp_path)[0]["step"] == 5
+    assert "this training is not recorded" in output and "in use" in output and "Traceback" not in output
+    assert run.run_json.read_bytes() == record and not list(run.path.glob(".tunedeck.*"))
     (run.control / "somebody's note").write_text("hello")
     run.request("evaluate")
     wait_for(lambda: answers(run, "evaluate") == ["refused: there is no evaluation data"], 2)
@@ -197,34 +235,20 @@ def test_requests_are_answered_in_words_and_foreign_files_stay(tmp_path: Path) -
     step = last_words(tmp_path)[0]["step"]
     assert process.returncode == 0 and answers(run, "stop-now") == [f"stopping after step {step}, without saving"]
     assert not (run.path / f"checkpoint-{step}").exists() and (run.control / "somebody's note").exists()
+    assert {e["total_steps"] for e in read_events(run) if e["type"] == "step"} == {5000}
     summary = summarise(run.path)
     assert summary is not None and (summary.state, summary.reason) == ("stopped", "stopped at once on request")
 
 
-def test_a_second_script_in_the_same_directory_trains_on_unrecorded(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "out")
-    first = start(script(tmp_path, steps=3000, sleep=0.05, arguments={"save_strategy": "no"}))
-    stepping(run)
-    record = run.run_json.read_bytes()
-    second = start(script(tmp_path, steps=5, arguments={"save_strategy": "no"}))
-    output, _ = second.communicate(timeout=60)
-    assert second.returncode == 0 and last_words(tmp_path)[0]["step"] == 5
-    assert "this training is not recorded" in output and "in use" in output and "Traceback" not in output
-    assert run.run_json.read_bytes() == record and not list(run.path.glob(".tunedeck.*"))
-    run.request("stop")
-    first.communicate(timeout=30)
-    assert {e["total_steps"] for e in read_events(run) if e["type"] == "step"} == {3000}
-
-
-def test_the_same_process_may_train_twice(tmp_path: Path) -> None:
-    run_script(tmp_path, calls=2, steps=6)
-    assert len(list((tmp_path / "out").glob(".tunedeck.*"))) == 1
-    summary = summarise(tmp_path / "out")
+def test_the_same_process_may_train_twice(cases: dict[str, tuple[Path, str]]) -> None:
+    out = cases["again"][0] / "out"
+    assert len(list(out.glob(".tunedeck.*"))) == 1
+    summary = summarise(out)
     assert summary is not None and summary.state == "completed" and summary.points == 6
 
 
-def test_the_last_batch_of_an_epoch_counts_its_true_samples(tmp_path: Path) -> None:
-    _, events, _ = run_script(tmp_path, steps=14, arguments={"per_device_train_batch_size": 6})
+def test_the_last_batch_of_an_epoch_counts_its_true_samples(cases: dict[str, tuple[Path, str]]) -> None:
+    _, events, _ = of(cases["short batches"])
     samples = [round(e["samples_per_second"] * e["step_seconds"], 6) for e in events if e["type"] == "step"]
     assert samples == ([6.0] * 6 + [4.0]) * 2
 
@@ -232,15 +256,32 @@ def test_the_last_batch_of_an_epoch_counts_its_true_samples(tmp_path: Path) -> N
 # -- two processes ------------------------------------------------------------------------------------------------------
 
 
-def two_ranks(tmp_path: Path, **options: Any) -> subprocess.Popen[str]:
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *script(tmp_path, **options)]
-    return start(words)
-
-
-def test_two_ranks_take_requests_at_the_same_step(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "out")
-    process = two_ranks(tmp_path, steps=5000, model=str(MODEL), arguments={"save_steps": 1000, "ddp_backend": "gloo"})
+def test_two_ranks_stop_together_at_a_nan_and_take_requests_at_the_same_step(tmp_path: Path) -> None:
+    """Two trainings, one after the other in the same two processes."""
+    first, run = RunDir(tmp_path / "first/out"), RunDir(tmp_path / "out")
+    first.path.parent.mkdir()
+    nan = {"bad_step": 3, "stop": True, "arguments": {"ddp_backend": "gloo"}}
+    mine, *second = script(
+        tmp_path, steps=5000, model=str(MODEL), arguments={"save_steps": 5000, "ddp_backend": "gloo"}
+    )
+    words = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        mine,
+        str(first.path),
+        json.dumps(nan),
+    ]
+    process = start([*words, *second])
     stepping(run)
+    ends = last_words(first.path.parent)
+    assert [end["step"] for end in ends] == [3, 3]
+    assert all(end["finite"] and end["steps_of_optimizer"] == [2.0] for end in ends)
+    summary = summarise(first.path)
+    assert summary is not None and summary.state == "failed" and "step 3 (loss NaN" in summary.reason
+
     run.request("checkpoint")
     (saved,) = wait_for(lambda: answers(run, "checkpoint"), 10)
     folder = run.path / saved.split()[-1]
@@ -257,16 +298,6 @@ def test_two_ranks_take_requests_at_the_same_step(tmp_path: Path) -> None:
     assert steps == list(range(1, ends[0]["step"] + 1)) and (run.path / f"checkpoint-{steps[-1]}").is_dir()
     summary = summarise(run.path)
     assert summary is not None and (summary.state, summary.reason) == ("stopped", "stopped on request")
-
-
-def test_two_ranks_stop_together_at_a_nan(tmp_path: Path) -> None:
-    process = two_ranks(tmp_path, bad_step=3, stop=True, arguments={"ddp_backend": "gloo"})
-    output, _ = process.communicate(timeout=90)
-    ends = last_words(tmp_path)
-    assert process.returncode == 0 and [end["step"] for end in ends] == [3, 3], output
-    assert all(end["finite"] and end["steps_of_optimizer"] == [2.0] for end in ends)
-    summary = summarise(tmp_path / "out")
-    assert summary is not None and summary.state == "failed" and "step 3 (loss NaN" in summary.reason
 
 
 # -- the worker ---------------------------------------------------------------------------------------------------------

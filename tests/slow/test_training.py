@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 
 from engine import paths
-from engine.rundir import RunDir
+from engine.config import parse
+from engine.rundir import RunDir, write_json
 from tests.support import ended, read_events, wait_for
 
 pytestmark = pytest.mark.slow
 
 SAMPLE = paths.sample_data_dir()
-MODEL, TRAIN, EVAL = SAMPLE / "tiny-qwen2", SAMPLE / "train.jsonl", SAMPLE / "eval.jsonl"
+MODEL = SAMPLE / "tiny-qwen2"
+ROWS, HELD_OUT = 48, 6
 STEP_KEYS = {
     "type", "time", "attempt", "step", "total_steps", "epoch", "loss", "learning_rate", "grad_norm", "samples_per_second",
     "tokens_per_second", "num_tokens", "step_seconds", "gpu_memory_allocated", "gpu_memory_reserved", "gpu_memory_peak",
@@ -35,15 +37,29 @@ def tunedeck(*words: object, **options: Any) -> subprocess.CompletedProcess[str]
                           timeout=300, check=False, **options)  # fmt: skip
 
 
+def rows(output: Path) -> tuple[Path, Path]:
+    """The first rows of the sample's data, beside the output directory."""
+    files = output.parent / "train.jsonl", output.parent / "eval.jsonl"
+    for path, count in zip(files, (ROWS, HELD_OUT), strict=True):
+        lines = (SAMPLE / path.name).read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[:count]), encoding="utf-8")
+    return files
+
+
+def values(output: Path) -> dict[str, Any]:
+    train, held_out = map(str, rows(output))
+    return {"base_model": str(MODEL), "train_path": train, "eval_path": held_out, "output_dir": str(output), "lora_r": 8,
+            "max_seq_length": 128, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 5e-4,
+            "max_steps": 12, "save_steps": 5, "logging_steps": 5}  # fmt: skip
+
+
 def flags(output: Path, **more: object) -> list[str]:
-    values = {"base_model": MODEL, "train_path": TRAIN, "eval_path": EVAL, "output_dir": output, "lora_r": 8,
-              "max_seq_length": 128, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 5e-4,
-              "max_steps": 12, "save_steps": 5, "logging_steps": 5, **more}  # fmt: skip
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    return [word for name, value in {**values(output), **more}.items() for word in (f"--{name}", str(value))]
 
 
 PLAIN_SCRIPT = """
-import json, sys
+import gc, json, sys
+gc.disable()  # loads faster
 import torch
 from datasets import Dataset
 from peft import LoraConfig
@@ -100,7 +116,7 @@ def test_one_step_event_per_step_with_all_keys(trained: Path) -> None:
 def test_losses_equal_those_of_a_plain_script(trained: Path, tmp_path: Path) -> None:
     script = tmp_path / "plain.py"
     script.write_text(PLAIN_SCRIPT)
-    result = subprocess.run([sys.executable, str(script), str(MODEL), str(TRAIN), str(EVAL), str(tmp_path / "plain")],
+    result = subprocess.run([sys.executable, str(script), str(MODEL), *map(str, rows(trained)), str(tmp_path / "plain")],
                             capture_output=True, text=True, check=False, timeout=300,
                             env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
     assert "LOSSES" in result.stdout, result.stderr
@@ -124,7 +140,7 @@ def test_show_tells_the_truth(trained: Path) -> None:
     assert record["auto"]["dtype"]["value"] in ("float32", "bfloat16", "float16") and record["auto"]["dtype"]["why"]
     assert (
         record["versions"]["trl"]
-        and record["data"]["train"]["rows"] == 400
+        and record["data"]["train"]["rows"] == ROWS
         and len(record["data"]["eval"]["sha256"]) == 64
     )
     assert [(c["step"], c["valid"]) for c in record["checkpoints"]] == [(5, True), (10, True), (12, True)]
@@ -178,15 +194,7 @@ def test_checkpoint_and_evaluate_on_request(tmp_path: Path) -> None:
     assert stopped.returncode == 0 and "stopped" in stopped.stdout and time.monotonic() - begun < 8
 
 
-def test_sigkill_and_ctrl_c(tmp_path: Path) -> None:
-    killed = tmp_path / "killed"
-    tunedeck("train", *flags(killed, max_steps=2000), "--detach")
-    run = RunDir(killed)
-    status = wait_for(lambda: (s := run.read_status() or {}).get("step") and s, 90)
-    os.kill(status["pid"], signal.SIGKILL)
-    begun = time.monotonic()
-    assert ended(run)["state"] == "killed" and time.monotonic() - begun < 3
-
+def test_ctrl_c(tmp_path: Path) -> None:
     interrupted = tmp_path / "interrupted"
     process = subprocess.Popen([*COMMAND, "train", *flags(interrupted, max_steps=2000)], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)  # fmt: skip
@@ -196,24 +204,50 @@ def test_sigkill_and_ctrl_c(tmp_path: Path) -> None:
     assert process.returncode == 130 and "stopped" in output and "Traceback" not in output
 
 
+# All in one process, which loads the libraries once.
+ONE_AFTER_ANOTHER = """
+import sys
+from engine.rundir import RunDir
+from engine.worker import libraries
+from engine.worker.recorder import Recorder
+libraries.load()
+from engine.worker.train import Training
+for folder in sys.argv[1:]:
+    run = RunDir(folder)
+    recorder = Recorder(run)
+    recorder.phase("loading")
+    state, reason = Training(run, recorder).run()
+    recorder.write("state", state=state, reason=reason)
+    recorder.close()
+"""
+
+
 def test_padding_free_packing_and_held_out_rows_train(tmp_path: Path) -> None:
-    for name, more in {
-        "padding_free": {"padding_free": "true", "eval_path": "none", "eval_fraction": 0.05},
-        "packing": {"packing": "true", "max_seq_length": 256},
-        "options": {"use_dora": "true", "use_rslora": "true", "target_modules": "all-linear", "neftune_noise_alpha": 5,
-                    "load_best_model_at_end": "true", "early_stopping_patience": 3, "save_total_limit": 1,
-                    "assistant_only_loss": "false", "lr_scheduler_type": "linear", "data_seed": 7,
-                    "gradient_checkpointing": "true"},
-    }.items():  # fmt: skip
-        result = tunedeck("train", *flags(tmp_path / name, max_steps=4, save_steps=2, **more))
-        assert result.returncode == 0, (
-            name,
-            result.stdout,
-            result.stderr,
-            (tmp_path / name / ".tunedeck/train.log").read_text()[-3000:],
-        )
-        record = json.loads(tunedeck("show", tmp_path / name, "--json").stdout)
-        assert record["state"] == "completed" and record["points"] == 4 and record["last_eval_loss"], name
+    kinds: dict[str, dict[str, Any]] = {
+        "padding_free": {"padding_free": True, "eval_path": None, "eval_fraction": 0.1},
+        "packing": {"packing": True, "max_seq_length": 256},
+        "options": {"use_dora": True, "use_rslora": True, "target_modules": "all-linear", "neftune_noise_alpha": 5,
+                    "load_best_model_at_end": True, "early_stopping_patience": 3, "save_total_limit": 1,
+                    "assistant_only_loss": False, "lr_scheduler_type": "linear", "data_seed": 7,
+                    "gradient_checkpointing": True},
+    }  # fmt: skip
+    runs = []
+    for name, more in kinds.items():
+        run = RunDir(tmp_path / name)
+        run.make()
+        config = parse({**values(run.path), "max_steps": 4, "save_steps": 2, **more}).model_dump(mode="json")
+        write_json(run.run_json, {"format": 1, "id": name, "config": config})
+        runs.append(run)
+    result = subprocess.run([sys.executable, "-c", ONE_AFTER_ANOTHER, *(str(run.path) for run in runs)], text=True,
+                            capture_output=True, check=False, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    for run in runs:
+        events = read_events(run)
+        assert events[-1]["type"] == "state" and events[-1]["state"] == "completed", run
+        assert [event["step"] for event in events if event["type"] == "step"] == [1, 2, 3, 4], run
+        losses = [event["eval_loss"] for event in events if event["type"] == "eval"]
+        assert len(losses) == 2 and all(0 < loss < 20 for loss in losses), run
+        assert (run.path / "adapter_model.safetensors").is_file()
 
 
 def test_a_failure_in_training_is_said_in_words(tmp_path: Path) -> None:
