@@ -1,9 +1,11 @@
-"""What is made ready after the first picture, while nobody waits, so that a key is answered at once later."""
+"""What is made ready once, most of it after the first picture, while nobody waits, so that keys are answered at once."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +14,14 @@ if TYPE_CHECKING:
 AFTER_SECONDS = 0.8
 # A reader's thread gives way to the screen's after so long; Python's own 5 ms are noticed with each key.
 SWITCH_SECONDS = 0.001
+# Each screen has a reader that lives as long as it; asyncio's own pool has six threads on a machine of two cores.
+THREADS = 32
 
 
 def prepare(app: App[None]) -> None:
     """Have it done soon."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="tunedeck"))
     app.set_timer(AFTER_SECONDS, lambda: _load_dialogs(app))
     app.set_timer(2 * AFTER_SECONDS, _freeze)
 
