@@ -48,6 +48,9 @@ async def test_from_the_empty_form_to_the_finished_run(
     size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name, count in (("train.jsonl", 48), ("eval.jsonl", 6)):
+        lines = (SAMPLE / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(lines[:count]), encoding="utf-8")
     app = TunedeckApp(theme_name="dark")
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and not app.screen.searching)
@@ -59,8 +62,8 @@ async def test_from_the_empty_form_to_the_finished_run(
         await pilot.press("f5")  # refused: nothing is filled in yet
         await pilot.pause(0.3)
         assert app.screen is form
-        for name, value in {"base_model": str(SAMPLE / "tiny-qwen2"), "train_path": str(SAMPLE / "train.jsonl"),
-                            "eval_path": str(SAMPLE / "eval.jsonl"), "max_seq_length": "128", "batch_size": "2",
+        for name, value in {"base_model": str(SAMPLE / "tiny-qwen2"), "train_path": "train.jsonl",
+                            "eval_path": "eval.jsonl", "max_seq_length": "128", "batch_size": "2",
                             "gradient_accumulation_steps": "1", "learning_rate": "5e-4", "max_steps": "15", "save_steps": "10",
                             "output_dir": "mine/first run"}.items():  # fmt: skip
             await fill(app, pilot, name, value)
