@@ -21,7 +21,8 @@ from tests.faults.trial import Trial
 from tests.support import launch_fake
 
 SLOTS = 2
-FAKE = "for n in range(1, 9):\n    step(n, 8)\n    time.sleep(0.3)\nevents.write('state', state='completed', reason='all done')\n"
+# None ends before all are launched and moved, however slow the machine is.
+FAKE = "while not os.path.exists({gate!r}):\n    time.sleep(0.02)\nfor n in range(1, 9):\n    step(n, 8)\n    time.sleep(0.3)\nevents.write('state', state='completed', reason='all done')\n"
 
 
 class Watcher(threading.Thread):
@@ -67,7 +68,8 @@ def scenario(numbers: list[int], folder: Path, *, real: bool) -> list[Trial]:
         Trial("queue" if real else "queue-quick", number, "run left alone", time=round(time.time(), 1))
         for number in numbers
     ]
-    runs = [_launch(folder / f"{n:02d}", real) for n in numbers]
+    gate = folder / "all launched"
+    runs = [_launch(folder / f"{n:02d}", real, gate) for n in numbers]
     ids = [str((run.read_run() or {})["id"]) for run in runs]
     count = len(runs)
     cancelled, moved = count - 2, (count - 4, count - 6)
@@ -79,6 +81,7 @@ def scenario(numbers: list[int], folder: Path, *, real: bool) -> list[Trial]:
         answer = realrun.tunedeck("queue", "move", ids[index], "1")
         trials[index].where = "moved to the front"
         notes.append(f"move: {answer.returncode} {answer.stderr.strip()}" if answer.returncode else "")
+    gate.touch()
     listed = realrun.tunedeck("queue", "--json")
     notes.append(f"queue --json: {listed.stderr.strip()}" if listed.returncode else "")
     victims = {i for i in range(2, count, 3) if i != cancelled}
@@ -98,11 +101,11 @@ def scenario(numbers: list[int], folder: Path, *, real: bool) -> list[Trial]:
     return trials
 
 
-def _launch(folder: Path, real: bool) -> RunDir:
+def _launch(folder: Path, real: bool, gate: Path) -> RunDir:
     if real:
         folder.mkdir()
         return realrun.launch(folder, queue=True)
-    return launch_fake(folder, FAKE, queue=True)
+    return launch_fake(folder, FAKE.format(gate=str(gate)), queue=True)
 
 
 def _kill_supervisors(
