@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -17,6 +16,7 @@ from engine.errors import Problem
 from engine.text import clean
 from tui.keys import bindings
 from tui.launch.field import TextField
+from tui.screens.dialog import Dialog
 from tui.screens.problems import problem_content
 
 Attempt = Callable[[Path], str]
@@ -28,7 +28,7 @@ def _foot(*keys: tuple[str, str]) -> Static:
     return Static(Content.assemble(*parts).rstrip(), classes="dialog--foot")
 
 
-class PickScreen(ModalScreen[str | None]):
+class PickScreen(Dialog[str | None]):
     """A list to choose from, narrowed by typing; dismissed with the chosen id or ``None``.
 
     ``options`` are (id, label, about).
@@ -96,7 +96,7 @@ class PickScreen(ModalScreen[str | None]):
         options.highlighted = 0 if found else None
 
 
-class PathScreen(ModalScreen[Path | None]):
+class PathScreen(Dialog[Path | None]):
     """Asks for a path; Tab completes it.
 
     ``attempt`` does what is to be done and returns what went wrong, in words, or an empty text: then the dialog is
@@ -191,7 +191,7 @@ class SaveScreen(PathScreen):
         self.query_one(".dialog--detail", Static).update(Content(few if self.only_changed else all_text))
 
 
-class CommandScreen(ModalScreen[None]):
+class CommandScreen(Dialog[None]):
     """The exact command line of the form; ``y`` copies it."""
 
     CSS_PATH = "../screens/dialog.tcss"
@@ -219,7 +219,7 @@ class CommandScreen(ModalScreen[None]):
         self.dismiss()
 
 
-class ConsentScreen(ModalScreen[bool]):
+class ConsentScreen(Dialog[bool]):
     """Asks to type a word before a model's own code may run."""
 
     CSS_PATH = "../screens/dialog.tcss"
@@ -258,7 +258,7 @@ class ConsentScreen(ModalScreen[bool]):
         self.dismiss(False)
 
 
-class WarningsScreen(ModalScreen[bool]):
+class WarningsScreen(Dialog[bool]):
     """What should be known before the run starts; one more press starts it."""
 
     CSS_PATH = "../screens/dialog.tcss"

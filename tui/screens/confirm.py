@@ -5,14 +5,14 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from engine.text import clean
 from tui.keys import bindings
+from tui.screens.dialog import Dialog
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Dialog[bool]):
     """Asks; dismisses with ``True`` for yes. ``y`` and ``n`` answer, Enter presses the focused button, Esc is no.
 
     The focus is on "no", so that Enter by accident does nothing.

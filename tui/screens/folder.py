@@ -7,14 +7,14 @@ from pathlib import Path
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from engine.text import clean_path
 from tui.keys import bindings
+from tui.screens.dialog import Dialog
 
 
-class FolderScreen(ModalScreen[Path | None]):
+class FolderScreen(Dialog[Path | None]):
     """Dismisses with the folder, which is remembered by then, or with ``None``."""
 
     CSS_PATH = "dialog.tcss"

@@ -9,17 +9,17 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Resize
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.glyphs import glyphs, state_text
 from tui.keys import TABLES, TITLES, Key, bindings, display
+from tui.screens.dialog import Dialog
 
 # From this width on two keys stand side by side.
 WIDE = 150
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """All keys of one screen (a name in :data:`tui.keys.TABLES`) and those that work everywhere."""
 
     CSS_PATH = "dialog.tcss"

@@ -252,7 +252,7 @@ class LaunchScreen(Screen[None]):
             if self._starter.cancel():
                 report.tell(self.app, "Nothing was started")
             return
-        if len(self.app.screen_stack) > 1:
+        if self.is_current and len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 
     def action_edit(self) -> None:

@@ -11,7 +11,6 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static, TextArea
 
 from engine import notes
@@ -20,11 +19,12 @@ from engine.notes import Notes
 from engine.rundir import RunDir
 from engine.text import clean
 from tui.keys import bindings
+from tui.screens.dialog import Dialog
 
 LOW = 30
 
 
-class NoteScreen(ModalScreen[str]):
+class NoteScreen(Dialog[str]):
     """Edits ``notes.json`` of the run at ``path``; dismisses with words for the message line, empty if nothing was done."""
 
     CSS_PATH: ClassVar = ["dialog.tcss", "note.tcss"]

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.errors import Problem
 from engine.text import clean
 from tui.glyphs import glyphs
 from tui.keys import bindings
+from tui.screens.dialog import Dialog
 
 
-class ProblemsScreen(ModalScreen[None]):
+class ProblemsScreen(Dialog[None]):
     """A list of problems that stays until it is closed."""
 
     CSS_PATH = "dialog.tcss"

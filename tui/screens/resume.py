@@ -12,7 +12,6 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Resize
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 from textual.widgets.input import Selection
 
@@ -21,6 +20,7 @@ from engine.text import clean, shorten_path
 from tui.glyphs import glyphs
 from tui.keys import bindings
 from tui.resume import inputs, words
+from tui.screens.dialog import Dialog
 from tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Wish:
     problems: tuple[Problem, ...] = ()
 
 
-class ResumeScreen(ModalScreen[Path | None]):
+class ResumeScreen(Dialog[Path | None]):
     """Dismisses with the directory of the run that goes on, or with ``None``.
 
     Plans in a thread after each change; Enter starts what was planned, once it is planned.
