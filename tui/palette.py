@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.fuzzy import Matcher
@@ -16,7 +17,6 @@ from textual.widgets import Input
 from engine.text import clean
 from tui.glyphs import state_text
 from tui.keys import TABLES, display
-from tui.screens.dialog import ClosesOnce
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 RUNS_SHOWN = 8
 
 
-class Palette(ClosesOnce[None], CommandPalette):
+class Palette(CommandPalette):
     """Textual's palette without the blinking cursor, which costs bytes all the time."""
 
     def on_mount(self) -> None:
         """No blinking."""
         for field in self.query(Input):
             field.cursor_blink = False
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Close once: of two quick Enters the second would close the screen below, or end the app."""
+        return super().dismiss(result) if self.is_current else AwaitComplete()
 
     def _action_command_list(self, action: str) -> None:
         """Textual's list raises KeyError for a page key while its rows are being replaced."""

@@ -151,3 +151,32 @@ def test_no_terminal_is_said_in_a_sentence(runs: Path, term: str) -> None:
             [sys.executable, "-m", "tui"], capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL
         )
         assert done.returncode == 2 and "needs a terminal" in done.stderr and not done.stdout
+
+
+def test_a_size_that_is_told_late_does_not_stay(runs: Path) -> None:
+    code = """
+import sys
+from textual.drivers.linux_driver import LinuxDriver
+real, told = LinuxDriver._get_terminal_size, []
+def size(self):
+    # As if the first of two signals' handlers told its size after the second's: only a second look shows the truth.
+    true = real(self)
+    told.append(told[-1] if told and true != told[-1] and len(set(told)) == 1 and not lied else true)
+    if told[-1] != true:
+        lied.append(true)
+    return told[-1]
+lied = []
+LinuxDriver._get_terminal_size = size
+from tui import __main__
+sys.exit(__main__.main(["--root", "runs"]))
+"""
+    terminal = Emulated(code=code, folder=runs, env={"TUNEDECK_THEME": ""})
+    try:
+        terminal.wait_for("2 runs")
+        terminal.set_size(100, 40)
+        until = time.monotonic() + 5
+        while "help" not in terminal.lines[39]:
+            assert time.monotonic() < until, terminal.text
+            terminal.turn(0.05)
+    finally:
+        terminal.close()

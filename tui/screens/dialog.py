@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from textual.await_complete import AwaitComplete
-from textual.screen import ModalScreen, Screen, ScreenResultType
+from textual.screen import ModalScreen, ScreenResultType
 
 
-class ClosesOnce(Screen[ScreenResultType]):
-    """A screen of which only the first dismissal counts.
+class Dialog(ModalScreen[ScreenResultType]):
+    """A dialog in front of a screen that can be seen behind it; only the first dismissal counts.
 
     Of two quick keys the second is still on its way to it: in Textual it would close the screen below, or end the app.
     """
@@ -15,7 +15,3 @@ class ClosesOnce(Screen[ScreenResultType]):
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close with a result, if it is still in front."""
         return super().dismiss(result) if self.is_current else AwaitComplete()
-
-
-class Dialog(ClosesOnce[ScreenResultType], ModalScreen[ScreenResultType]):
-    """A dialog in front of a screen that can be seen behind it."""

@@ -12,13 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.message import Message
+from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from engine import status as states
 from engine.text import clean
 from tui.glyphs import glyphs
 from tui.keys import bindings
-from tui.screens.dialog import ClosesOnce
 from tui.watch import answertext
 from tui.watch.answers import AnswerReader, Answers
 from tui.watch.answertext import Page
@@ -28,7 +28,7 @@ from tui.widgets.lines import Line, Lines
 POLL_SECONDS = 1.0
 
 
-class SamplesScreen(ClosesOnce[None]):
+class SamplesScreen(Screen[None]):
     """The answers of the run at ``path``; ``name`` is what the title calls it. Steps at the left, newest first."""
 
     CSS_PATH = "samples.tcss"
@@ -169,7 +169,7 @@ class SamplesScreen(ClosesOnce[None]):
         """Out of the comparison, then back to the run."""
         if self.comparing:
             self.action_compare()
-        else:
+        elif self.is_current:
             self.dismiss(None)
 
     def action_step(self, by: int) -> None:

@@ -14,6 +14,7 @@ from textual import events
 from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 
 from tui import leaving
 from tui.glyphs import PLAIN_TABLE, wants_ascii
@@ -108,7 +109,14 @@ class DiffDriver(Keyboard):
 
     def _repaint_soon(self) -> None:
         for seconds in AFTER_RESIZE_SECONDS:
-            self._loop.call_later(seconds, self.repaint)
+            self._loop.call_later(seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        """Of two signals that come at once, the handler of the first may be the last to tell its size, an old one."""
+        size = Size(*self._get_terminal_size())
+        if size != self._app.size and not self._in_band_window_resize:
+            self._app.post_message(events.Resize(size, size))
+        self.repaint()
 
     def write(self, data: str) -> None:
         """Have a frame's changes sent; anything else as it is. Never waits for the terminal."""
