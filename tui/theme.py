@@ -76,10 +76,12 @@ def colours(environ: Mapping[str, str]) -> int:
     term = environ.get("TERM", "")
     if any(word in term for word in ("256", "direct", "kitty", "ghostty", "alacritty")):
         return 256
+    if term in ("linux", "xterm", "vt100", "vt220", "ansi", "screen", "tmux", ""):
+        return 8
     try:
         import curses
 
-        curses.setupterm(term)
+        curses.setupterm(term)  # only a process's first call counts
         return curses.tigetnum("colors")
     except Exception:  # no terminfo, or no entry for this terminal: only the plainest are poor
-        return 8 if term in ("linux", "xterm", "vt100", "vt220", "ansi", "screen", "tmux", "") else 256
+        return 256
