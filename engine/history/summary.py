@@ -22,7 +22,11 @@ _BEHIND = 4.0
 
 @dataclass(slots=True)
 class RunSummary:
-    """One run. Unknown is ``None``; times are Unix seconds; texts are untrusted."""
+    """One run. Unknown is ``None``; times are Unix seconds; texts are untrusted.
+
+    ``epoch`` is how many are done, ``seconds`` how long it trained, ``checkpoints`` how many stand, ``modified`` the newest
+    time of what was read, ``root`` the folder below which it was found; ``sparkline`` holds at most 32 losses, NaN among them.
+    """
 
     id: str
     path: str
@@ -54,6 +58,20 @@ class RunSummary:
     queue_position: int | None = None
     waits_for: str | None = None
     seconds_before: float = 0.0
+    learning_rate: float | None = None
+    lora_r: int | None = None
+    lora_alpha: float | None = None
+    epoch: float | None = None
+    num_train_epochs: float | None = None
+    batch_size: int | None = None
+    max_seq_length: int | None = None
+    dataset: str | None = None
+    seconds: float | None = None
+    checkpoints: int | None = None
+    tags: list[str] = field(default_factory=list)
+    modified: float | None = None
+    root: str | None = None
+    sparkline: list[float] = field(default_factory=list)
 
     @property
     def live(self) -> bool:
