@@ -14,13 +14,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.watch_bytes import processor, resident
+import psutil
+
+from tests.benchmarks.watch_bytes import processor
 from tests.pty.terminal import Terminal
 from tests.support import make_run
 
 SIZE = (160, 50)
 LINES_PER_SECOND = 50_000
 KEYS = ("2", "3", "4", "1")  # each chooses another chart, which is painted at once
+
+
+def resident(pid: int) -> float:
+    """Resident memory of a process in MB."""
+    return psutil.Process(pid).memory_info().rss / 1e6
 
 
 @dataclass
