@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.rundir import MAX_RECORD_BYTES, RunDir, read_json
+from engine.rundir import RunDir, read_json
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -31,6 +31,8 @@ _LEFTOVER = re.compile(r"checkpoint-([0-9]+)(\..*)?")
 _RNG = re.compile(r"rng_state(_[0-9]+)?\.pth")
 # What a trainer would load from a checkpoint, if it were there.
 _LOADED = (".pt", ".pth", ".bin", ".safetensors")
+# A trainer's state is read whole up to this size: of a long one its beginning and its last byte tell enough.
+STATE_WHOLE = 1024 * 1024
 # Without these a resume fails or silently starts a fresh optimizer.
 NEEDED = ("trainer_state.json", "optimizer.pt", "scheduler.pt")
 ADAPTERS = ("adapter_model.safetensors", "model.safetensors")
@@ -276,7 +278,7 @@ def _recorded_step(path: Path) -> int | None:
     # Written by transformers with bare NaN and Infinity, which Python's reader accepts.
     try:
         size = path.stat().st_size
-        if size <= MAX_RECORD_BYTES:
+        if size <= STATE_WHOLE:
             step = (read_json(path) or {}).get("global_step")
             return step if isinstance(step, int) else None
         # A long log: its keys are sorted, so that the step stands before the log.

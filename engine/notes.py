@@ -55,7 +55,11 @@ def refusal(run: RunDir) -> str:
 
 def load(run: RunDir) -> Notes:
     """The notes as they are now; empty if there are none."""
-    raw = run.read_notes()
+    return parse(run.read_notes())
+
+
+def parse(raw: dict[str, Any]) -> Notes:
+    """What a record of notes holds, cleaned; values of a wrong kind are empty."""
     tags = raw.get("tags")
     return Notes(
         name=_text(raw.get("name"), MAX_NAME),
@@ -76,14 +80,14 @@ def save(run: RunDir, read: Notes, wanted: Notes) -> None:
     Raises :class:`ChangedMeanwhileError` if the file is no longer what was read, and :class:`TunedeckError` if it
     cannot be written.
     """
-    why = refusal(run) or _too_much(wanted)
+    why = refusal(run) or too_much(wanted)
     if why:
         raise TunedeckError(Problem("cannot-save", why, file=str(run.notes_json)))
     now = load(run)
     if now != read:
         text = "Somebody else changed this meanwhile: their words and yours are both here now"
         problem = Problem("changed-meanwhile", text, "Look them over, and save again", file=str(run.notes_json))
-        raise ChangedMeanwhileError(problem, _both(read, now, wanted), now)
+        raise ChangedMeanwhileError(problem, merged(read, now, wanted), now)
     changed = {name: list(value) if isinstance(value, tuple) else value
                for name in ("name", "notes", "tags") if (value := getattr(wanted, name)) != getattr(read, name)}  # fmt: skip
     if not changed:
@@ -97,7 +101,8 @@ def save(run: RunDir, read: Notes, wanted: Notes) -> None:
         raise TunedeckError(Problem("cannot-save", why, file=str(run.notes_json))) from None
 
 
-def _too_much(wanted: Notes) -> str:
+def too_much(wanted: Notes) -> str:
+    """Which limit these words go over, in words; empty if none."""
     if len(wanted.name) > MAX_NAME:
         return f"The name is too long: {len(wanted.name)} characters, {MAX_NAME} at most"
     if len(wanted.tags) > MAX_TAGS:
@@ -107,7 +112,7 @@ def _too_much(wanted: Notes) -> str:
     return ""
 
 
-def _both(read: Notes, theirs: Notes, ours: Notes) -> Notes:
+def merged(read: Notes, theirs: Notes, ours: Notes) -> Notes:
     """Their changes and ours; where both changed the same, ours with theirs below it."""
     below = []
     if ours.name != read.name and theirs.name not in (read.name, ours.name):

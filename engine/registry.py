@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,24 @@ def runs() -> list[tuple[str, Path]]:
         if where is not None:
             found.append((run_id, where))
     return sorted(found, reverse=True)
+
+
+def entries() -> Iterator[tuple[str, Path]]:
+    """Launched runs as they were registered, newest first; their directories are not looked at (they may not answer)."""
+    folder = paths.state_dir() / "runs"
+    try:
+        names = sorted((name for name in os.listdir(folder) if name.endswith(".json")), reverse=True)
+    except OSError:
+        return
+    for name in names:
+        record = read_json(folder / name) or {}
+        if "id" in record and isinstance(record.get("path"), str):
+            yield str(record["id"]), Path(record["path"])
+
+
+def locate(run_id: str, path: Path, siblings: dict[Path, dict[str, Path]]) -> Path | None:
+    """Where a registered run is now: in its place, or elsewhere below its parent. ``siblings`` is kept between calls."""
+    return _locate(run_id, path, siblings)
 
 
 def _locate(run_id: str, path: Path, siblings: dict[Path, dict[str, Path]]) -> Path | None:

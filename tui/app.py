@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -142,11 +142,48 @@ class TunedeckApp(App[None]):
 
         self.switch_screen(WatchScreen(path, like))
 
-    def open_launch(self, values: dict[str, Any] | None = None, title: str = "") -> None:
-        """Open the form, filled in with raw setting values."""
+    def open_run(self, run: RunSummary) -> None:
+        """A live run is watched; of another one all is shown that is recorded of it."""
+        if run.live:
+            self.open_watch(Path(run.path))
+        else:
+            self.open_detail(Path(run.path))
+
+    def open_detail(self, path: Path) -> None:
+        """Everything that the directory of a run tells, whatever tool left it."""
+        from tui.screens.detail import DetailScreen
+
+        self.push_screen(DetailScreen(path))
+
+    def open_compare(self, paths: Sequence[Path]) -> None:
+        """Two to eight runs beside each other."""
+        from tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(paths))
+
+    def ask_removal(
+        self, paths: Sequence[Path], prune: bool = False, then: Callable[[list[Path]], None] | None = None
+    ) -> None:
+        """Show what would be deleted (or pruned), ask for the name, do it; ``then`` is told the runs that changed."""
+        from tui.screens.removal import RemovalScreen
+
+        def done(changed: list[Path] | None) -> None:
+            if changed and then is not None:
+                then(changed)
+
+        self.push_screen(RemovalScreen(paths, prune=prune), done)
+
+    def open_launch(
+        self,
+        values: dict[str, Any] | None = None,
+        title: str = "",
+        unknown: Iterable[str] = (),
+        remarks: Iterable[str] = (),
+    ) -> None:
+        """Open the form, filled in with raw setting values; ``unknown`` ones, which nobody told, are marked."""
         from tui.screens.launch import LaunchScreen
 
-        self.push_screen(LaunchScreen(values, title))
+        self.push_screen(LaunchScreen(values, title, unknown, remarks))
 
     def open_resume(self, path: Path, name: str = "") -> None:
         """Ask how the run in a directory shall go on; then watch it."""

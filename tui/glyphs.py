@@ -35,6 +35,10 @@ class Glyphs:
     warning: str
     times: str
     dash: str
+    mark: str
+    opened: str
+    closed: str
+    spark: str
     ascii: bool
 
     def state(self, state: str) -> str:
@@ -45,13 +49,14 @@ class Glyphs:
 UNICODE = Glyphs(
     dict(zip(_STATES, "◦◌●◍✓■✗✕?·", strict=True)),
     full="━", half="╸", track="─", rule="─", bar="│", dot="·", ellipsis="…", down="↓", up="↑", left="←", right="→",
-    enter="⏎", cursor="▌", changed="•", group="▪", check="✓", cross="✗", warning="!", times="×", dash="–", ascii=False,
+    enter="⏎", cursor="▌", changed="•", group="▪", check="✓", cross="✗", warning="!", times="×", dash="–",
+    mark="◆", opened="▾", closed="▸", spark="▁▂▃▄▅▆▇█", ascii=False,
 )  # fmt: skip
 ASCII = Glyphs(
     dict(zip(_STATES, ".o*~+#xX?-", strict=True)),
     full="=", half="", track="-", rule="-", bar="|", dot="-", ellipsis="~", down="v", up="^", left="<", right=">",
     enter="Enter", cursor=">", changed="*", group="#", check="+", cross="x", warning="!", times="x", dash="-",
-    ascii=True,
+    mark="*", opened="v", closed=">", spark="_.-'\"", ascii=True,
 )  # fmt: skip
 
 
@@ -74,7 +79,7 @@ def _plain_table() -> dict[int, str]:
     table |= dict.fromkeys(range(0x2580, 0x25A0), "#") | dict.fromkeys(range(0x25A0, 0x2600), "*")
     table |= dict.fromkeys(map(ord, "─━┄┅┈┉╌╍═╴╶╸╺▔"), "-") | dict.fromkeys(map(ord, "▁▂"), "_")
     table |= dict.fromkeys(map(ord, "│┃┆┇┊┋╎╏║╵╷╹╻▏▎▍▌▐▕"), "|") | dict.fromkeys(map(ord, "░▒"), ":")
-    signs = zip("…↑↓←→⏎·•–—“”‘’×✓✗✕▲▼▶◀⭘\u00a0", "~^v<><--" + "--" + "\"\"''x+xx^v><o ", strict=True)
+    signs = zip("…↑↓←→⏎·•–—“”‘’×✓✗✕▲▼▶◀▾▸⭘\u00a0", "~^v<><--" + "--" + "\"\"''x+xx^v><v>o ", strict=True)
     return table | {ord(sign): plain for sign, plain in signs}
 
 

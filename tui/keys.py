@@ -41,11 +41,12 @@ APP = (
 )  # fmt: skip
 
 RUNS = (
-    Key("runs.watch", "enter", "watch", "watch", "Open the selected run: live, or what is recorded of it",
+    Key("runs.open", "enter", "open", "open", "Open the run: live, or all that is recorded of it",
         display="⏎"),
-    Key("runs.new", "n", "new", "new run", "Set up a new run"),
-    Key("runs.demo", "d", "demo", "sample run", "Set up the sample run: a tiny model, no GPU, no network"),
-    Key("runs.clone", "c", "clone", "clone", "Set up a new run with the settings of the selected one"),
+    Key("runs.compare", "v", "compare", "compare", "Compare the marked runs, two to eight", group="Marked runs"),
+    Key("runs.export-marked", "X", "export_marked", "export", "Write a table of them to a CSV or JSONL file", group="Marked runs"),
+    Key("runs.remove-marked", "D", "remove_marked", "delete", "Delete them; shows first what would go", group="Marked runs"),
+    Key("runs.unmark", "M", "unmark", "no marks", "Take all marks away", group="Marked runs"),
     Key("runs.stop", "s", "stop", "stop", "Ask the selected run to finish its step, save and end"),
     Key("runs.cancel", "s", "cancel", "cancel", "Take the selected run out of the queue"),
     Key("runs.resume", "r", "resume", "resume", "Go on with the selected run from one of its checkpoints"),
@@ -53,11 +54,32 @@ RUNS = (
         "Move a queued run forward in the queue (also ^↑)", display="["),
     Key("runs.later", "right_square_bracket,ctrl+down", "move_queued(1)", "later",
         "Move a queued run back in the queue (also ^↓)", display="]"),
-    Key("runs.filter", "slash", "filter", "filter", "Show only runs with these words in name, model, state or id",
-        display="/"),
-    Key("runs.order", "o", "order", "order", "Order by start, name, state or loss"),
+    Key("runs.new", "n", "new", "new run", "Set up a new run"),
+    Key("runs.filter", "slash", "filter", "filter", "Show only some: words, model:qwen, loss<1.2, or, -x",
+        display="/", group="The list"),
+    Key("runs.mark", "space", "mark", "mark", "Mark the run or the group, and go to the next", display="␣",
+        group="Marked runs"),
+    Key("runs.order", "o", "order", "order", "Order by any column; the same again turns it round", group="The list"),
+    Key("runs.group", "b", "group", "group", "Group by model, folder, tool or state, or not", group="The list"),
+    Key("runs.columns", "C", "columns", "columns", "Choose the columns and their order", group="The list"),
+    Key("runs.demo", "d", "demo", "sample run", "Set up the sample run: a tiny model, no GPU, no network"),
+    Key("runs.clone", "c", "clone", "clone", "Set up a new run with the settings of the selected one"),
+    Key("runs.remove", "D", "remove", "delete", "Delete the selected run; shows first what would go", show=False),
     Key("runs.root", "a", "add_root", "add folder", "Search one more folder for runs; it is remembered"),
-    Key("runs.rescan", "R", "rescan", "rescan", "Search all folders again now", show=False),
+    Key("runs.watch", "w", "watch", "live screen", "The live screen of the run, also if it has ended", show=False),
+    Key("runs.note", "t", "note", "note, tags", "Name, note and tags of the run", show=False),
+    Key("runs.export", "X", "export", "export", "Write the selected run's row to a CSV or JSONL file", show=False),
+    Key("runs.prune", "p", "prune", "prune", "Free space: delete all checkpoints but the best and the last", show=False),
+    Key("runs.mark-all", "m", "mark_all", "mark all", "Mark all runs that are shown, or none of them", show=False,
+        group="Marked runs"),
+    Key("runs.saved", "at,f2", "saved_filters", "saved filters", "Choose one of the saved filters (also F2)", show=False,
+        display="@", group="The list"),
+    Key("runs.reverse", "O", "reverse", "turn round", "The same order the other way round", show=False, group="The list"),
+    Key("runs.fold", "left,h", "fold(True)", "fold", "Fold the group", show=False, display="←", palette=False, group="The list"),
+    Key("runs.unfold", "right,l", "fold(False)", "unfold", "Open the group", show=False, display="→", palette=False,
+        group="The list"),
+    Key("runs.fold-all", "z", "fold_all", "fold all", "Fold all groups, or open them", show=False, group="The list"),
+    Key("runs.rescan", "R", "rescan", "search again", "Search all folders again now", show=False),
     Key("runs.copy", "y", "copy_path", "copy path", "Copy the run's path to the clipboard", show=False),
     Key("runs.quit", "q", "app.quit", "quit", "Leave tunedeck; runs go on"),
 )  # fmt: skip
@@ -187,8 +209,28 @@ CONFIRM = (
 
 FILTER = (
     Key("filter.keep", "enter", "submit", "keep the filter", "Back to the rows", display="⏎", palette=False),
+    Key("filter.take", "tab", "take", "complete", "Take the first completion (→ too)", palette=False),
+    Key("filter.saved", "f2,ctrl+o", "saved", "saved", "Choose one of the saved filters (also ^o)", display="F2", palette=False),
+    Key("filter.save", "f4,ctrl+t", "save", "save", "Save this filter under a name (also ^t)", display="F4", palette=False),
     Key("filter.clear", "escape", "clear", "all runs", "Show all runs again", display="esc", palette=False),
-)
+)  # fmt: skip
+
+# Dialogs of the list.
+COLUMNS = (
+    Key("columns.flip", "space", "flip", "show, hide", "Show the column, or hide it", display="␣", palette=False),
+    Key("columns.left", "less_than_sign,shift+up,K", "shift(-1)", "further left", "Move the column to the left", display="<",
+        palette=False),
+    Key("columns.right", "greater_than_sign,shift+down,J", "shift(1)", "right", "Move the column to the right", display=">",
+        palette=False),
+    Key("columns.usual", "u", "usual", "the usual ones", "The columns that there are without a choice", palette=False),
+    Key("columns.done", "enter", "done", "done", "Show the list so", display="⏎", palette=False),
+    Key("columns.cancel", "escape", "cancel", "back", "Go back, without a change", display="esc", palette=False),
+)  # fmt: skip
+SAVED = (
+    Key("saved.use", "enter", "use", "filter by it", "Filter by it", display="⏎", palette=False),
+    Key("saved.forget", "delete,D", "forget", "forget it", "Remove it from the saved filters", display="del", palette=False),
+    Key("saved.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),
+)  # fmt: skip
 
 SEARCH = (
     Key("search.keep", "enter", "submit", "keep the search", "Back to the log; n and N step through the matches",
@@ -224,12 +266,138 @@ NOTE = (
     Key("note.cancel", "escape", "cancel", "back", "Go back without saving", display="esc", priority=True, palette=False),
 )  # fmt: skip
 
+# A key may do one thing on one page and another on the next: the screen says which of them counts.
+DETAIL = (
+    Key("detail.back", "escape,q", "back", "back", "Back: from a search, cursor or zoom, then from this run",
+        display="esc"),
+    Key("detail.page", "1", "page(1)", "page", "Go to a page by its number", display="1-9", palette=False),
+    Key("detail.next", "right", "side(1)", "next page", "The next page; the one before with ←", display="→", show=False,
+        palette=False),
+    Key("detail.previous", "left", "side(-1)", "previous page", "The page before", display="←", show=False, palette=False),
+    Key("detail.on", "right_square_bracket", "turn(1)", "next page", "The next page, on the curves too", display="]", show=False),
+    Key("detail.before", "left_square_bracket", "turn(-1)", "previous page", "The page before, on the curves too",
+        display="[", show=False),
+    Key("detail.cursor-left", "left", "cursor(-1)", "read values", "A cursor that reads values; ← and → move it",
+        display="←→", palette=False, group="Curves"),
+    Key("detail.cursor-right", "right", "cursor(1)", "cursor right", "Move the cursor to later steps", display="→",
+        show=False, palette=False, group="Curves"),
+    Key("detail.zoom-in", "plus,equals_sign", "zoom(1)", "zoom", "Zoom in, around the cursor or the newest point",
+        display="+-", group="Curves"),
+    Key("detail.full", "f", "full", "full", "The chosen chart over the whole page, and back", group="Curves"),
+    Key("detail.axis", "x", "x_axis", "x axis", "Steps, epochs, tokens or time along the x axis", group="Curves"),
+    Key("detail.log-scale", "l", "log_scale", "log axis", "Logarithmic or linear axis of the chosen chart", group="Curves"),
+    Key("detail.smoother", "full_stop", "smoothing(1)", "smooth", "Smooth the curves more (less with ,)", display=".,",
+        group="Curves"),
+    Key("detail.more", "g", "more_charts", "more charts", "Further metrics: all that was logged", group="Curves"),
+    Key("detail.chart", "tab", "next_chart", "next chart", "Choose the next chart (shift+tab: the one before)", group="Curves"),
+    Key("detail.search", "slash", "search", "search", "Search this page: settings, files, log", display="/"),
+    Key("detail.rerun-here", "enter", "rerun_here", "rerun with another value", "A new run in which only this setting differs",
+        display="⏎", palette=False),
+    Key("detail.answers", "enter,v", "answers", "compare answers", "The model's answers by step, compared", display="⏎",
+        palette=False),
+    Key("detail.watch", "w", "watch", "watch", "Open the live screen of this run"),
+    Key("detail.clone", "c", "clone", "clone", "Set up a new run with these settings"),
+    Key("detail.resume", "r", "resume", "resume", "Go on with this run from one of its checkpoints"),
+    Key("detail.rerun", "R", "rerun", "change one", "Choose one setting, and run again with only that changed"),
+    Key("detail.note", "t", "note", "note, tags", "Name, note and tags of this run"),
+    Key("detail.export", "X,x", "export", "export", "Write all numbers to a CSV or JSONL file (x, too)"),
+    Key("detail.prune", "p", "prune", "prune", "Free space: only the best and last checkpoint stay"),
+    Key("detail.remove", "D", "remove", "delete", "Delete this run; shows first what would go"),
+    Key("detail.copy", "y", "copy_path", "copy path", "Copy the run's path to the clipboard", show=False),
+    Key("detail.reread", "ctrl+r,f5", "reread", "read again", "Read the directory again now", display="F5", show=False),
+    *(Key(f"detail.page-{number}", str(number), f"page({number})", "page", f"Page {number}", show=False, palette=False)
+      for number in range(2, 10)),
+    Key("detail.up", "up,k", "move(-1)", "up", "Up a line", display="↑", show=False, palette=False),
+    Key("detail.down", "down,j", "move(1)", "down", "Down a line", display="↓", show=False, palette=False),
+    Key("detail.page-up", "pageup,ctrl+u", "scroll(-1)", "page up", "Up a screenful", display="PgUp", show=False, palette=False),
+    Key("detail.page-down", "pagedown,space,ctrl+d", "scroll(1)", "page down", "Down a screenful", display="PgDn", show=False,
+        palette=False),
+    Key("detail.first", "home", "jump(0)", "first line", "To the beginning", show=False, palette=False),
+    Key("detail.last", "end,G", "jump(-1)", "last line", "To the end", show=False, palette=False),
+    Key("detail.zoom-out", "minus", "zoom(-1)", "zoom out", "Zoom out", display="-", show=False, group="Curves"),
+    Key("detail.whole", "0", "whole", "whole run", "The whole run along the x axis again", show=False, group="Curves"),
+    Key("detail.pan-left", "less_than_sign,shift+left", "pan(-1)", "earlier steps", "Move a zoomed chart to earlier steps",
+        display="<", show=False, group="Curves"),
+    Key("detail.pan-right", "greater_than_sign,shift+right", "pan(1)", "later steps", "Move a zoomed chart to later steps",
+        display=">", show=False, group="Curves"),
+    Key("detail.rougher", "comma", "smoothing(-1)", "rougher", "Smooth the curves less", display=",", show=False, group="Curves"),
+    Key("detail.previous-chart", "shift+tab", "next_chart(-1)", "previous chart", "Choose the previous chart",
+        display="shift+tab", show=False, palette=False, group="Curves"),
+    Key("detail.match", "n", "match(1)", "next match", "The next match, towards the beginning", show=False, palette=False,
+        group="Log"),
+    Key("detail.match-back", "N", "match(-1)", "previous match", "The match before, towards the end", show=False,
+        palette=False, display="N", group="Log"),
+    Key("detail.errors", "e", "errors", "only warnings", "Only warnings and errors, or all lines", group="Log"),
+)  # fmt: skip
+
+# Letters show and hide runs, so that other keys of this screen are none of A to H.
+COMPARE = (
+    Key("compare.back", "escape,q", "back", "back", "Back: from cursor or zoom, then to the runs", display="esc"),
+    Key("compare.next", "tab", "turn(1)", "next page", "Curves, differences, ranking: the next of them", display="tab"),
+    Key("compare.metric", "m", "metric(1)", "metric", "The next metric (M: the one before)", group="Curves"),
+    Key("compare.axis", "x", "x_axis", "x axis", "Steps, epochs, tokens or time along the x axis", group="Curves"),
+    Key("compare.smoother", "full_stop", "smoothing(1)", "smooth", "Smooth all curves more (less with ,)", display=".,",
+        group="Curves"),
+    Key("compare.log-scale", "l", "log_scale", "log axis", "Logarithmic or linear axis", group="Curves"),
+    Key("compare.zoom-in", "plus,equals_sign", "zoom(1)", "zoom", "Zoom in, around the cursor or the end", display="+-",
+        group="Curves"),
+    Key("compare.cursor-left", "left", "cursor(-1)", "read values", "A cursor that reads values; left and right move it",
+        display="←→", palette=False, group="Curves"),
+    Key("compare.letter", "a,A", "show_run(0)", "hide, show", "Hide or show a run by its letter", display="a-h", palette=False),
+    Key("compare.order", "o", "order", "rank by", "Rank by the best, the last or the smoothed value", group="Ranking"),
+    Key("compare.all", "s", "all_settings", "same ones too", "Settings that do not differ, too, or not", group="Differences"),
+    Key("compare.open", "enter", "open", "open", "Open the run under the cursor", display="⏎", palette=False),
+    Key("compare.everyone", "0", "whole", "whole runs", "The whole runs along the x axis again", show=False, group="Curves"),
+    Key("compare.show", "v", "show_all", "show all", "Show all runs again", show=False),
+    *(Key(f"compare.page-{number}", str(number), f"page({number})", name, f"Go to the {name}", show=False, palette=False)
+      for number, name in enumerate(("curves", "differences", "ranking"), 1)),
+    Key("compare.previous", "shift+tab", "turn(-1)", "page before", "The page before", display="shift+tab", show=False,
+        palette=False),
+    Key("compare.metric-back", "M", "metric(-1)", "metric before", "The metric before", display="M", show=False, group="Curves"),
+    Key("compare.rougher", "comma", "smoothing(-1)", "rougher", "Smooth all curves less", display=",", show=False,
+        group="Curves"),
+    Key("compare.zoom-out", "minus", "zoom(-1)", "zoom out", "Zoom out", display="-", show=False, group="Curves"),
+    Key("compare.cursor-right", "right", "cursor(1)", "cursor right", "Move the cursor on", display="→", show=False,
+        palette=False, group="Curves"),
+    Key("compare.pan-left", "less_than_sign,shift+left", "pan(-1)", "earlier", "Move a zoomed chart back", display="<",
+        show=False, group="Curves"),
+    Key("compare.pan-right", "greater_than_sign,shift+right", "pan(1)", "later", "Move a zoomed chart on", display=">",
+        show=False, group="Curves"),
+    *(Key(f"compare.letter-{letter}", f"{letter},{letter.upper()}", f"show_run({place})", "hide, show",
+          f"Hide or show run {letter.upper()}", show=False, palette=False) for place, letter in enumerate("bcdefgh", 1)),
+    Key("compare.up", "up,k", "move(-1)", "up", "Up a line", display="↑", show=False, palette=False),
+    Key("compare.down", "down,j", "move(1)", "down", "Down a line", display="↓", show=False, palette=False),
+    Key("compare.page-up", "pageup", "scroll(-1)", "page up", "Up a screenful", display="PgUp", show=False, palette=False),
+    Key("compare.page-down", "pagedown,space", "scroll(1)", "page down", "Down a screenful", display="PgDn", show=False,
+        palette=False),
+    Key("compare.first", "home", "jump(0)", "first line", "To the beginning", show=False, palette=False),
+    Key("compare.last", "end", "jump(-1)", "last line", "To the end", show=False, palette=False),
+)  # fmt: skip
+
+REMOVAL = (
+    Key("removal.go", "enter", "go", "delete", "Do it, once the name is typed", display="⏎", priority=True, palette=False),
+    Key("removal.up", "up", "move(-1)", "up", "Up a line", display="↑", show=False, priority=True, palette=False),
+    Key("removal.down", "down", "move(1)", "down", "Down a line", display="↓", show=False, priority=True, palette=False),
+    Key("removal.page-up", "pageup", "scroll(-1)", "page up", "Up a screenful", show=False, priority=True, palette=False),
+    Key("removal.page-down", "pagedown", "scroll(1)", "page down", "Down a screenful", show=False, priority=True, palette=False),
+    Key("removal.back", "escape", "back", "back", "Go back; while it works: stop after the present file", display="esc",
+        priority=True, palette=False),
+)  # fmt: skip
+
+EXPORT = (
+    Key("export.kind", "f6,ctrl+t", "switch", "CSV or JSONL", "A table for spreadsheets, or one JSON object a line",
+        display="F6", priority=True, palette=False),
+    Key("export.cancel", "escape", "cancel", "back", "Go back", display="esc", palette=False),
+)  # fmt: skip
+
 TABLES: dict[str, tuple[Key, ...]] = {
     "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "search": SEARCH, "ask": ASK,
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
-    "resume": RESUME, "samples": SAMPLES, "note": NOTE,
+    "resume": RESUME, "samples": SAMPLES, "note": NOTE, "columns": COLUMNS, "saved": SAVED,
+    "detail": DETAIL, "compare": COMPARE, "removal": REMOVAL, "export": EXPORT,
 }  # fmt: skip
-TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch", "samples": "Answers"}
+TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch", "samples": "Answers",
+          "detail": "Run", "compare": "Compare"}  # fmt: skip
 
 
 def bindings(*tables: str) -> list[BindingType]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.await_complete import AwaitComplete
@@ -84,7 +83,7 @@ class Commands(Provider):
         return self._shell.known_runs()
 
     def _opener(self, summary: RunSummary) -> Callable[[], None]:
-        return partial(self._shell.open_watch, Path(summary.path))
+        return partial(self._shell.open_run, summary)
 
 
 def _plain(text: str) -> str:

@@ -13,13 +13,16 @@ from engine.queue import revive
 # verb: (module, one line of help); a verb stands here when it works.
 VERBS = {
     "train": ("engine.cli.train", "train without the app, with a progress bar"),
-    "runs": ("engine.cli.listing", "list runs"),
-    "show": ("engine.cli.listing", "everything known of one run"),
+    "runs": ("engine.cli.listing", "list runs of any tool: filter, sort, choose columns"),
+    "show": ("engine.cli.showing", "everything known of one run"),
+    "compare": ("engine.cli.compare", "what differs between runs, and which did best"),
+    "export": ("engine.cli.export", "a run's curves as CSV or JSON lines"),
     "stop": ("engine.cli.control", "end a run after its current step; it saves first"),
     "checkpoint": ("engine.cli.control", "have a run save a checkpoint now"),
     "evaluate": ("engine.cli.control", "have a run evaluate now"),
     "resume": ("engine.cli.resume", "go on with a run that ended, from a checkpoint"),
     "queue": ("engine.cli.queue", "what waits for a free GPU; queue move RUN POSITION, queue cancel RUN"),
+    "rm": ("engine.cli.rm", "remove a run, or free space with --prune; --dry-run says what would go"),
     "doctor": ("engine.cli.doctor", "what this machine can do, and what would bite"),
 }
 

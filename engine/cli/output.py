@@ -50,6 +50,9 @@ def table(
             excess = sum(widths[i] + 2 for i in shown) - 2 - room
             if excess > 0 and header[column] != "ID":  # an id is for typing it again
                 widths[column] = max(6, widths[column] - excess)
+        excess = sum(widths[i] + 2 for i in shown) - 2 - room
+        if excess > 0 and "ID" in header:  # a long one is named after its directory; its beginning will do
+            widths[header.index("ID")] = max(24, widths[header.index("ID")] - excess)
     lines = []
     for row in cells:
         padded = []

@@ -67,9 +67,9 @@ def follow_to_the_end(start: Callable[[], RunDir], *, detach: bool, as_json: boo
     if not detach:
         follow(follower, quiet=as_json)
     if as_json:
-        from engine.cli.listing import describe
+        from engine.history.describe import describe
 
-        print_json(describe(started))
+        print_json(describe(started.path))
     return EXIT_DONE if detach else exit_code(follower.view)
 
 

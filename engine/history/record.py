@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,43 @@ class Curves:
             self._places[name].append(place)
             self._values[name].append(number)
 
+    @classmethod
+    def of_columns(
+        cls,
+        axes: Mapping[str, Sequence[float] | None],
+        metrics: Mapping[str, Sequence[float]],
+        nonfinite: Mapping[str, Collection[int]] | None = None,
+    ) -> Curves:
+        """The same from whole columns, where NaN is a gap unless ``nonfinite`` lists the row's step."""
+        made = cls()
+        steps = axes["step"] or ()
+        for axis in AXES:
+            column = axes.get(axis)
+            made._axes[axis] = array("d", column if column is not None else [math.nan] * len(steps))
+        for name, column in metrics.items():
+            marked = (nonfinite or {}).get(name, ())
+            places: Sequence[int] = range(len(column))
+            if math.isnan(sum(column)):
+                places = [i for i, value in enumerate(column) if value == value or (marked and steps[i] in marked)]
+            if places:
+                made._places[name] = array("L", places)
+                made._values[name] = array("d", column if len(places) == len(column) else [column[i] for i in places])
+        return made
+
+    @classmethod
+    def of_rows(
+        cls,
+        axes: Mapping[str, Sequence[float]],
+        places: Mapping[str, Sequence[int]],
+        values: Mapping[str, Sequence[float]],
+    ) -> Curves:
+        """The same from columns that were gathered row by row: where a metric has a value, and which."""
+        made = cls()
+        made._axes = {axis: array("d", axes[axis]) for axis in AXES}
+        made._places = {name: array("L", column) for name, column in places.items()}
+        made._values = {name: array("d", column) for name, column in values.items()}
+        return made
+
     def axis(self, axis: str) -> array[float]:
         """``step``, ``epoch``, ``tokens`` or ``time`` (Unix seconds, or seconds since the start) of every row."""
         return self._axes[axis]
@@ -59,6 +96,18 @@ class Curves:
                 xs.append(column[place])
                 ys.append(value)
         return xs, ys
+
+    def rows(self) -> Iterator[dict[str, float]]:
+        """Row for row what was logged: its axes as far as they are known, and its metrics."""
+        cursors = dict.fromkeys(self._values, 0)
+        for place in range(len(self)):
+            row = {axis: column[place] for axis, column in self._axes.items() if not math.isnan(column[place])}
+            for name, cursor in cursors.items():
+                places = self._places[name]
+                if cursor < len(places) and places[cursor] == place:
+                    row[name] = self._values[name][cursor]
+                    cursors[name] = cursor + 1
+            yield row
 
     def values(self, name: str) -> array[float]:
         """All values of a metric, in order."""

@@ -16,36 +16,108 @@ _SKIP = frozenset({".git", "node_modules", "__pycache__", ".venv", "venv", "site
 
 
 def scan(extra_roots: Iterable[Path] = (), *, with_size: bool = False, registered: bool = True) -> Iterator[RunSummary]:
-    """Every run once, registered ones first (newest first), then those below the roots as they are found."""
+    """Every run of any tool once, read in this process: registered ones first (newest first), then as they are found.
+
+    Lists of many runs come from :func:`gather`, which reads only what has changed.
+    """
+    from engine.history import readers, walk
+
     seen: set[str] = set()
     places: list[Path] = [path for _, path in registry.runs()] if registered else []
     roots = [*extra_roots, *(registry.roots() if registered else [])]
-    for path in _unique([*places, *below(roots)]):
-        summary = summarise(path, with_size=with_size)
+    for path in _unique([*places, *walk.find(roots)]):
+        summary = readers.read_summary(path)
         if summary is not None and summary.path not in seen:
             seen.add(summary.path)
             yield summary
 
 
-def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
-    """The run that a person means: a directory, a unique prefix of an id, or else a name that only one run has.
+def gather(
+    roots: Iterable[Path] = (), registered: bool = True, unreachable: dict[str, str] | None = None
+) -> list[RunSummary]:
+    """All runs as they are now, the newest first; what the index knows is read again only where it has changed.
+
+    Folders that do not answer are left out after a few seconds; their runs are then as they were last seen, and
+    ``unreachable`` gets them with the reason.
+    """
+    from engine.history.fields import FIELDS
+    from engine.history.index import Index, Scanner
+
+    places = list(roots)
+    index = Index()
+    scanner = Scanner(index, lambda: places, registered)
+    try:
+        rows = {run.path: run for run in scanner.rows()}
+        for batch in scanner.scan():
+            rows.update((run.path, run) for run in batch.changed)
+            for path in batch.gone:
+                rows.pop(path, None)
+            if unreachable is not None:
+                unreachable.clear()
+                unreachable.update(batch.unreachable)
+    finally:
+        scanner.close()
+        index.close()
+    date = FIELDS["date"].get
+    return sorted(rows.values(), key=lambda run: (-(date(run) or 0.0), run.id))
+
+
+def find_path(text: str, extra_roots: Iterable[Path] = ()) -> Path:
+    """The run of any tool that a person means: a directory, a unique prefix of an id, or a name that only one run has.
 
     Raises :class:`RunNotFoundError` if none or several answer.
     """
+    from engine.history import walk
+
+    path = _named(text)
+    if path is not None:
+        if (path / META).is_dir() or walk.is_run(path):
+            return path
+        raise RunNotFoundError(
+            Problem("no-run", "holds no run of any known tool", "List runs with: tunedeck runs", file=text)
+        )
+    return Path(_only(text, gather(extra_roots)).path)
+
+
+def find_run(text: str, extra_roots: Iterable[Path] = ()) -> RunDir:
+    """The run of tunedeck that a person means: a directory, a unique prefix of an id, or else a name that only one run has.
+
+    Raises :class:`RunNotFoundError` if none or several answer.
+    """
+    path = _named(text)
+    if path is not None:
+        run = RunDir(path)
+        if run.meta.is_dir():
+            return run
+        raise RunNotFoundError(Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text))
+    return RunDir(_only(text, _own(extra_roots)).path)
+
+
+def _named(text: str) -> Path | None:
+    """The directory that a text names, if there is one. Raises :class:`RunNotFoundError` for no text at all."""
     if not text.strip():
         raise RunNotFoundError(
             Problem("no-run", "no run was named", "Give a run's directory, or the beginning of its id")
         )
     path = _expanded(text)
-    if path is not None and path.is_dir():
-        run = RunDir(path.parent if path.name == META else path)
-        if run.meta.is_dir():
-            return run
-        raise RunNotFoundError(Problem("no-run", "holds no tunedeck run", "List runs with: tunedeck runs", file=text))
-    known = list(scan(extra_roots))
-    matches = [s for s in known if s.id.startswith(text)] or [s for s in known if s.name == text]
+    if path is None or not path.is_dir():
+        return None
+    path = path.absolute()
+    return path.parent if path.name == META else path
+
+
+def _own(extra_roots: Iterable[Path]) -> list[RunSummary]:
+    """Runs of tunedeck: they alone can be asked for something, and are found without a look into what others left."""
+    places = [path for _, path in registry.runs()]
+    found = map(summarise, _unique([*places, *below([*extra_roots, *registry.roots()])]))
+    return [run for run in found if run is not None]
+
+
+def _only(text: str, known: list[RunSummary]) -> RunSummary:
+    """The one run whose id begins so, or that has this name."""
+    matches = [run for run in known if run.id.startswith(text)] or [run for run in known if run.name == text]
     if len(matches) == 1:
-        return RunDir(matches[0].path)
+        return matches[0]
     if not matches:
         what = f"no run has an id that begins with {text!r} or that name, and no such directory exists"
         raise RunNotFoundError(Problem("no-run", what, "List runs with: tunedeck runs"))

@@ -12,9 +12,7 @@ from engine import status as states
 from engine.events import last_events, number
 from engine.records import is_count, is_time, sane_run, sane_status
 from engine.rundir import RunDir
-from engine.snapshot import RunFollower, odd_values, step_of
 from engine.status import RunState
-from engine.view import RunView
 
 # A living supervisor writes status.json once a second; events this much younger (seconds) say that it does no more.
 _BEHIND = 4.0
@@ -97,6 +95,9 @@ def summarise(path: Path, *, with_size: bool = False) -> RunSummary | None:
 
 
 def _summarise(rundir: RunDir, *, with_size: bool) -> RunSummary:
+    from engine.snapshot import odd_values  # lists come from the index, and need none of it
+    from engine.view import RunView
+
     recorded_run, recorded_status = rundir.read_run(), rundir.read_status()
     run, odd_run = sane_run(recorded_run)
     status, odd_status = sane_status(recorded_status)
@@ -154,6 +155,8 @@ def _from_tail(summary: RunSummary, rundir: RunDir, status: dict[str, Any]) -> N
         return
     if behind < _BEHIND:
         return
+    from engine.snapshot import step_of
+
     events = last_events(rundir.events)
     steps = [event for event in events if event["type"] == "step" and step_of(event) is not None]
     if not steps:
@@ -182,6 +185,8 @@ def _from_tail(summary: RunSummary, rundir: RunDir, status: dict[str, Any]) -> N
 
 def _from_events(summary: RunSummary, path: Path) -> None:
     """What a supervisor that died could not write down."""
+    from engine.snapshot import RunFollower
+
     view = RunFollower(path).read_all()
     if view.state.state != states.UNKNOWN:
         summary.state, summary.reason = view.state.state, view.state.reason

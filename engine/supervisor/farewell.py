@@ -109,10 +109,10 @@ def run_command(command: str, guard: Guard) -> str:
 
 
 def _document(guard: Guard) -> dict[str, Any]:
-    from engine.cli.listing import describe
+    from engine.history.describe import describe
 
     # Of a run whose directory cannot be written any more, this process knows more than the files.
-    return {**describe(guard.run), "state": guard.status["state"], "reason": guard.status["reason"] or None}
+    return {**describe(guard.run.path), "state": guard.status["state"], "reason": guard.status["reason"] or None}
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

@@ -22,7 +22,7 @@ from tests.support import launch_fake
 
 SLOTS = 2
 # None ends before all are launched and moved, however slow the machine is.
-FAKE = "while not os.path.exists({gate!r}):\n    time.sleep(0.02)\nfor n in range(1, 9):\n    step(n, 8)\n    time.sleep(0.3)\nevents.write('state', state='completed', reason='all done')\n"
+FAKE = "while not os.path.exists({gate!r}):\n    time.sleep(0.02)\nfor n in range(1, 9):\n    step(n, 8)\n    time.sleep(0.15)\nevents.write('state', state='completed', reason='all done')\n"
 
 
 class Watcher(threading.Thread):

@@ -2,56 +2,46 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults import portions, table
+from tests.faults import table
+from tests.faults.checks import check
+from tests.faults.home import ROOT
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
-def check(name: str, numbers: list[int], tmp_path: Path, jobs: int = 2) -> None:
-    """All trials are good, or this machine cannot show any of them."""
-    trials = portions.run(name, numbers, jobs=jobs)
-    table.append(tmp_path / "results.jsonl", trials)
-    print(table.summed(table.read(tmp_path / "results.jsonl"), {}))
-    bad = [f"{t.number} ({t.where}): {t.outcome}" for t in trials if not t.ok and not t.skipped]
-    assert not bad, "\n".join(bad)
-    skipped = [t for t in trials if t.skipped]
-    if len(skipped) == len(trials):
-        pytest.skip("; ".join(sorted({t.skipped for t in skipped})))
-
-
-def test_lost_apps(tmp_path: Path) -> None:
-    # One of each way to be lost, in front of a form, of `train` and of a watched run.
-    check("app-loss", [0, 6, 12, 3, 9], tmp_path)
-
-
-def test_killed_workers(tmp_path: Path) -> None:
-    # In the optimizer's file and after a step of epoch 1; tests/slow/test_checkpoints.py kills in the final save.
-    check("worker-kill", [15, 73], tmp_path)
+@pytest.fixture(scope="module", autouse=True)
+def stall(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A stopped worker: half a minute of waiting, beside all that follows; gives the trial's line of results."""
+    if not any(item.name == "test_a_stall" for item in request.session.items):
+        yield dict
+        return
+    results = tmp_path_factory.mktemp("stall") / "results.jsonl"
+    words = [sys.executable, "-m", "tests.faults", "--fault", "stall", "--trials", "1", "--results", str(results)]
+    beside = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    yield lambda: (beside.wait(150), *table.read(results))[1]
+    beside.wait(150)
 
 
 def test_killed_launches(tmp_path: Path) -> None:
     check("launch-loss", [1, 7, 13], tmp_path)
 
 
-def test_endings_and_a_stall(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as beside:  # half a minute of waiting for a stopped worker
-        stall = beside.submit(check, "stall", [0], tmp_path / "stall")
-        check("endings", [*range(12, 24), 10], tmp_path)
-        stall.result()
+def test_endings(tmp_path: Path) -> None:
+    check("endings", [*range(12, 24), 10], tmp_path)
 
 
 def test_forged_records(tmp_path: Path) -> None:
     check("forged", list(range(400)), tmp_path, jobs=1)
-
-
-def test_failing_disks(tmp_path: Path) -> None:
-    # Full and EIO with the events, read-only with the final save; tests/slow/test_checkpoints.py has the other kinds.
-    check("disk", [0, 11, 2], tmp_path)
 
 
 def test_a_queue(tmp_path: Path) -> None:
@@ -79,3 +69,10 @@ def test_the_table_sums_portions(tmp_path: Path) -> None:
     assert ["a", "ALL", "(of", "2)", "2", "2", "0", "0", "1.25"] in lines
     assert ["b", "ALL", "(of", "1)", "1", "0", "0", "1", "-"] in lines
     assert "skipped: b 0 (z): no tmux" in text and "BAD" not in text
+
+
+def test_a_stall(stall: Callable[[], dict[str, Any]]) -> None:
+    trial = stall()
+    if trial["skipped"]:
+        pytest.skip(trial["skipped"])
+    assert trial["ok"], trial["outcome"]

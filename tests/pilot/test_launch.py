@@ -503,6 +503,44 @@ async def test_every_setting_can_be_reached_and_read(files: Path, size: tuple[in
         assert "F5" in shown(app)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_what_a_run_did_not_tell_is_marked_by_sign_and_word(files: Path, size: tuple[int, int]) -> None:
+    app = launch_app()
+    async with app.run_test(size=size) as pilot:
+        await form(app, pilot)
+        remarks = ["seed: -1 \x1b[31mis wrong", "lora_r: was 9", "it trained no LoRA: none"]
+        app.open_launch({"lora_r": 8}, "Clone of x", ["learning_rate", "lora_alpha", "seed"], remarks)
+        await until(pilot, lambda: app.screen._title == "Clone of x" and app.screen.is_mounted)
+        screen = await form(app, pilot)
+        told = str([n.message for n in app._notifications])
+        assert "3 settings are not told" in told and "it trained no LoRA: none" in told
+        await pilot.press("escape")
+
+        async def marked(name: str) -> bool:
+            if screen.list.current.name != name:
+                await go(pilot, screen, name)
+            line = next(line for line in shown(app).splitlines() if line.lstrip(" ▌•✗!?").startswith(name))
+            assert ("?" in line.partition(name)[0]) == ("not told" in line)
+            return "not told" in line
+
+        assert await marked("learning_rate") and not await marked("lora_r")
+        seen = "The run that was cloned: was 9" in " ".join(shown(app).split())
+        assert seen is (size[0] > 104), "the foot of a small terminal has no room for it"
+        assert "3 not told ?" in shown(app)
+        assert await marked("seed")
+        await until(pilot, lambda: "does not tell this (-1 is wrong)" in " ".join(shown(app).split()))
+        await pilot.press("enter", "7", "escape")
+        assert await marked("seed"), "an edit that was taken back decides nothing"
+        await pilot.press("enter", "7", "enter")
+        assert not await marked("seed") and "2 not told ?" in shown(app)
+        assert await marked("learning_rate")
+        await pilot.press("enter", "enter")
+        assert not await marked("learning_rate"), "looked at and found right"
+        assert await marked("lora_alpha")
+        await pilot.press("right")
+        assert not await marked("lora_alpha") and "not told" not in shown(app)
+
+
 async def test_all_fields_by_tab(files: Path) -> None:
     app = launch_app(demo_values(), "Sample run")
     async with app.run_test(size=(80, 24)) as pilot:

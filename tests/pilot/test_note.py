@@ -69,17 +69,35 @@ async def test_leaving_without_a_change_asks_nothing_and_writes_nothing(tmp_path
     assert run.notes_json.read_bytes() == before
 
 
-async def test_a_foreign_directory_is_refused_before_one_writes(tmp_path: Path) -> None:
+async def test_words_on_a_foreign_directory_are_kept_elsewhere(tmp_path: Path) -> None:
+    from engine.history.notes import foreign
+
     (tmp_path / "foreign").mkdir()
+    said: list[str | None] = []
     app = TunedeckApp(theme_name="dark")
     async with app.run_test(size=(80, 24)) as pilot:
-        screen = await open_note(app, pilot, tmp_path / "foreign", [])
-        assert "no record of tunedeck" in shown(app) and screen.query_one("#note-text", TextArea).disabled
+        await open_note(app, pilot, tmp_path / "foreign", said)
+        assert "nothing is written into this directory" in shown(app)
+        await pilot.press(*"good", "shift+tab", *"keep", "f5")
+        await until(pilot, lambda: said == ["name, tags and note are saved"])
+        await open_note(app, pilot, tmp_path / "foreign", said)
+        assert "good" in shown(app) and "keep" in shown(app)
+    assert list((tmp_path / "foreign").iterdir()) == []
+    assert foreign(tmp_path / "foreign") == notes.Notes("", "good", ("keep",))
+
+
+async def test_a_record_of_a_newer_version_is_refused_before_one_writes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "newer", steps=3)
+    write_json(run.run_json, {**(run.read_run() or {}), "format": 99})
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await open_note(app, pilot, run.path, [])
+        assert "newer version" in shown(app) and screen.query_one("#note-text", TextArea).disabled
         await pilot.press("x", "f5")
         assert app.screen is screen
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is not screen)
-    assert list((tmp_path / "foreign").iterdir()) == []
+    assert not run.notes_json.exists()
 
 
 async def test_somebody_else_was_faster(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from engine.history import RunSummary
 from engine.rundir import RunDir, write_json
 from tests.support import append_step, make_run, until
 from tui.app import TunedeckApp
+from tui.launch.dialogs import PickScreen
 from tui.runlist import table as table_module
 from tui.runlist.filterline import FilterLine
 from tui.screens.confirm import ConfirmScreen
@@ -102,7 +103,7 @@ async def test_all_runs_stand_there_newest_first(folder: Path, size: tuple[int, 
         assert names(app) == ["n5-running", "n4-lost", "n3-killed", "n2-stopped", "n1-failed", "n0-completed"]
         lines = picture(app)
         rows = [next(line for line in lines if name in line) for name in names(app)]
-        assert rows[0].startswith("▌● running") and "20/40" in rows[0]
+        assert rows[0].startswith("▌  ● running") and "20/40" in rows[0]
         assert [row.split()[1] for row in rows[1:]] == ["lost", "killed", "stopped", "failed", "completed"]
         assert "6 runs · 1 running" in lines[0]
         assert all(cell_len(line) == size[0] for line in lines)
@@ -119,8 +120,9 @@ async def test_an_empty_list_says_what_to_do(
         await found(pilot)
         text = shown(app)
         assert "No runs yet" in text and "sample run" in text and "of your own" in text
-        assert "watch" not in footer(app) and "new run" in footer(app)
-        for key in ("enter", "c", "s", "slash", "o", "y", "down", "end"):
+        assert "open" not in footer(app) and "new run" in footer(app)
+        for key in ("enter", "c", "s", "slash", "o", "O", "b", "C", "v", "X", "D", "p", "t", "w", "space", "m", "M", "at", "z", "left",
+                    "right", "y", "down", "end"):  # fmt: skip
             await pilot.press(key)  # keys without a run do nothing, and break nothing
         assert app.screen is home(app)
 
@@ -146,7 +148,7 @@ async def test_a_stall_and_another_host_are_told_honestly(tmp_path: Path, monkey
     app = app_of()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await found(pilot)
-        rows = {line[22:26].strip(): line for line in picture(app) if "running" in line}
+        rows = {line[24:28].strip(): line for line in picture(app) if "running" in line}
         assert "● running (stalled)" in shown(app) and "● running on gpu7" in shown(app), rows
         await pilot.press("down")
         await until(pilot, lambda: "● running on gpu7, last heard 4" in shown(app))
@@ -300,7 +302,7 @@ async def test_long_lists_scroll_with_the_cursor(tmp_path: Path, monkeypatch: py
         screen.feed.stop()
         screen.list.update(many)
         begun = time.perf_counter()
-        screen._draw()
+        screen.draw()
         await pilot.pause()
         assert time.perf_counter() - begun < 1.0
         assert "run-00000" in shown(app) and "10,000 runs" in shown(app)
@@ -339,11 +341,11 @@ async def test_filter_by_words_keep_it_and_clear_it(folder: Path) -> None:
         assert "1 of 6 runs" in shown(app) and "keep the filter" in footer(app)
         await pilot.press("enter")
         assert not isinstance(app.focused, FilterLine) and names(app) == ["n1-failed"]
-        assert "watch" in footer(app)
+        assert "open" in footer(app)
         await pilot.press("slash")
         await write(pilot, " nothing")
-        await until(pilot, lambda: "No run has all of these words" in shown(app))
-        assert "watch" not in footer(app)
+        await until(pilot, lambda: "No run passes the filter" in shown(app))
+        assert "open" not in footer(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 6 and not screen_has_filter(app))
         await pilot.press("slash", "enter")  # an empty filter closes
@@ -365,17 +367,31 @@ async def test_letters_typed_into_the_filter_are_no_keys(folder: Path) -> None:
         assert home(app).query_one(FilterLine).value.startswith("qnsdcoar")
 
 
+async def order_by(pilot: Any, column: str) -> None:
+    """Choose the order in its dialog, by typing."""
+    await pilot.press("o")
+    await until(pilot, lambda: isinstance(pilot.app.screen, PickScreen))
+    await write(pilot, column)
+    await pilot.press("enter")
+    await until(pilot, lambda: pilot.app.screen is home(pilot.app))
+    await pilot.pause()
+
+
 async def test_orders(folder: Path) -> None:
     app = app_of()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await found(pilot)
-        await pilot.press("o")
+        await order_by(pilot, "name")
         await until(pilot, lambda: names(app) == sorted(names(app)))
         assert "by name" in shown(app)
-        await pilot.press("o")
+        await order_by(pilot, "state")
         await until(pilot, lambda: names(app)[0] == "n5-running" and "by state" in shown(app))
-        await pilot.press("o", "o")
-        await until(pilot, lambda: names(app)[-1] == "n0-completed")
+        await pilot.press("O")
+        await until(pilot, lambda: names(app)[-1] == "n5-running")
+        await order_by(pilot, "date")
+        await until(pilot, lambda: names(app)[-1] == "n0-completed" and "newest first" in shown(app))
+        await order_by(pilot, "date")  # the same again
+        await until(pilot, lambda: names(app)[0] == "n0-completed" and "oldest first" in shown(app))
 
 
 async def test_the_selected_run_is_kept_by_an_order_and_by_the_end_of_a_filter(folder: Path) -> None:
@@ -385,7 +401,7 @@ async def test_the_selected_run_is_kept_by_an_order_and_by_the_end_of_a_filter(f
         await pilot.press("down")
         assert selected(app) == "n4-lost"
         for _ in range(4):
-            await pilot.press("o")
+            await pilot.press("O")
             assert selected(app) == "n4-lost"
         await pilot.press("slash")
         await write(pilot, "model-1")
@@ -396,18 +412,26 @@ async def test_the_selected_run_is_kept_by_an_order_and_by_the_end_of_a_filter(f
         assert selected(app) == "n1-failed"
 
 
-async def test_enter_watches_and_escape_comes_back(folder: Path) -> None:
+async def test_enter_watches_what_lives_and_opens_what_has_ended(folder: Path) -> None:
+    from tui.screens.detail import DetailScreen
     from tui.screens.watch import WatchScreen
 
     app = app_of()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await found(pilot)
-        await pilot.press("down", "down", "enter")
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, WatchScreen))
+        assert app.screen.path == folder / "n5"  # type: ignore[attr-defined]
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is home(app))
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, DetailScreen))
         assert app.screen.path == folder / "n3"  # type: ignore[attr-defined]
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is home(app))
         assert selected(app) == "n3-killed"
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, WatchScreen))
 
 
 async def test_new_sample_and_clone_open_the_form(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,7 +546,7 @@ async def test_roots_of_the_command_line_are_searched(tmp_path: Path, monkeypatc
 
 async def test_mouse_selects_and_opens(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    monkeypatch.setattr(TunedeckApp, "open_watch", lambda self, path: opened.append(path))
+    monkeypatch.setattr(TunedeckApp, "open_detail", lambda self, path: opened.append(path))
     app = app_of()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await found(pilot)
@@ -598,7 +622,7 @@ async def test_queued_runs_say_their_place_and_what_they_wait_for(
     async with app.run_test(size=size) as pilot:
         await found(pilot)
         lines = picture(app)
-        assert [next(line for line in lines if f" q{n} " in line)[1:11].strip() for n in (1, 2, 3)] == [
+        assert [next(line for line in lines if f" q{n} " in line)[3:13].strip() for n in (1, 2, 3)] == [
             f"◦ queued {n}" for n in (1, 2, 3)
         ]
         await until(pilot, lambda: "waits: GPU 0 is used by run x of anna" in shown(app))
@@ -617,7 +641,7 @@ async def test_moving_in_the_queue_and_leaving_it(tmp_path: Path, monkeypatch: p
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: order_now() == ["q2", "q1", "q3"])
         await until(pilot, lambda: names(app) == ["q2", "q1", "q3"] and "[ earlier" in footer(app))
-        numbers = [line[1:11].strip() for line in picture(app) if line[1:].startswith("◦ queued")][:3]
+        numbers = [line[3:13].strip() for line in picture(app) if line[3:].startswith("◦ queued")][:3]
         assert numbers == ["◦ queued 1", "◦ queued 2", "◦ queued 3"]  # at once: nobody writes their records here
         await pilot.press("ctrl+down")
         await until(pilot, lambda: order_now() == ["q2", "q3", "q1"])
@@ -649,7 +673,7 @@ async def test_the_queue_is_one_block_with_the_next_run_first(tmp_path: Path, mo
         await found(pilot)
         assert names(app) == ["q1", "q2", "q3", "between", "live"]
         assert "5 runs · 1 running · 3 queued" in shown(app)
-        await pilot.press("o", "o")
+        await order_by(pilot, "state")
         assert names(app) == ["live", "q1", "q2", "q3", "between"]
         await pilot.press("q")
     assert said == ["1 run goes on, 3 wait in the queue: tunedeck watch ID"]

@@ -57,6 +57,11 @@ class Screen:
             while time.monotonic() < until:
                 self.read(0.03)
 
+    def type(self, text: str) -> None:
+        """Type a word in one go, where no key of it is an action."""
+        self.child.send(text)
+        self.read()
+
     def exit_code(self, seconds: float = 20.0) -> int:
         """Wait for the command's end."""
         deadline = time.monotonic() + seconds

@@ -18,22 +18,26 @@ pytestmark = pytest.mark.slow
 SAMPLE = paths.sample_data_dir()
 
 
+def fill(screen: Screen, name: str, value: str, shown: str) -> None:
+    """Go to a setting of the form by its name, and type its value."""
+    screen.press(CTRL_F)
+    screen.wait_for("Go to a setting")
+    screen.type(name)
+    screen.wait_for(name, "⏎ choose")
+    screen.press(ENTER)
+    wait_for(lambda: (screen.read(), "Go to a setting" not in screen.text)[1])
+    screen.type(value)
+    screen.press(ENTER)
+    screen.wait_for(shown)
+
+
 def start_sample_run(folder: Path, steps: int, tokens: int = 0) -> tuple[Screen, Path]:
     """From ``tunedeck demo`` by keyboard to a run that makes steps; fewer ``tokens`` of each row make them short."""
     screen = Screen(folder, "demo")
     screen.wait_for("Sample run", "learning_rate", "F5", "400 rows")
-    screen.press(CTRL_F)
-    screen.press(*"max_steps", ENTER)
-    screen.wait_for("max_steps")
-    screen.press(*str(steps), ENTER)
-    screen.wait_for(f"{steps} steps")
+    fill(screen, "max_steps", str(steps), f"{steps} steps")
     if tokens:
-        screen.press(CTRL_F)
-        screen.wait_for("Go to a setting")
-        screen.press(*"max_seq_length", ENTER)
-        wait_for(lambda: (screen.read(), "Go to a setting" not in screen.text)[1])
-        screen.press(*str(tokens), ENTER)
-        screen.wait_for(f"{tokens} tokens")
+        fill(screen, "max_seq_length", str(tokens), f"{tokens} tokens")
     screen.press(F5)
     screen.wait_for("running", "train.log", seconds=60)
     (run,) = list((folder / "runs").iterdir())

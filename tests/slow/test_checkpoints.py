@@ -18,6 +18,7 @@ from engine.checkpoints import checkpoints, newest_valid, verify
 from engine.config import parse
 from engine.launchers import launch
 from engine.rundir import RunDir
+from tests import preloaded
 from tests.support import ended
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,8 @@ print("BEST", json.dumps([plain.state.best_model_checkpoint, ours.state.best_mod
 def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("twice")
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "passive"}
-    result = subprocess.run([sys.executable, "-c", TWICE, str(MODEL), str(SAMPLE / "train.jsonl"), str(folder)], text=True,
+    python = preloaded.interpreter(folder / "python")
+    result = subprocess.run([python, "-c", TWICE, str(MODEL), str(SAMPLE / "train.jsonl"), str(folder)], text=True,
                             capture_output=True, check=False, timeout=300, env=env)  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     return folder, result.stdout
@@ -153,10 +155,9 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-HEAD = """#!{python}
-# The worker's interpreter: does something to the disk at a chosen moment, then what the real one does.
-import gc, os, resource, runpy, sys
-sys.path.insert(0, {root!r})
+FAULT = """
+# Before the worker: something is done to the disk at a chosen moment.
+import gc, os, resource
 from engine.worker import checkpointing
 begin = checkpointing.Keeper.begin
 def fill(folder, leaving):
@@ -179,17 +180,13 @@ def broken(self, name):
     breaks(name)
     return stage
 checkpointing.Keeper.begin = broken
-sys.argv = sys.argv[3:]
-runpy.run_module("engine.worker", run_name="__main__", alter_sys=False)
 """
 
 
 def train(output: Path, body: str = "", **more: Any) -> tuple[RunDir, dict[str, Any]]:
     """Train six steps, saving every second, in the real worker with a fault; returns how it ended."""
     folder = output.parent.parent
-    python = folder / "python"
-    python.write_text(HEAD.format(python=sys.executable, root=str(ROOT), body=body or "pass"))
-    python.chmod(0o755)
+    python = preloaded.interpreter(folder / "python", FAULT.format(body=body or "pass"))
     rows = folder / "rows.jsonl"
     rows.write_text("".join((SAMPLE / "train.jsonl").read_text(encoding="utf-8").splitlines(True)[:24]))
     settings = {"base_model": str(MODEL), "train_path": str(rows), "output_dir": str(output), "lora_r": 4, "max_steps": 6,

@@ -16,6 +16,7 @@ import pytest
 from engine import paths
 from engine.history import summarise
 from engine.rundir import RunDir
+from tests import preloaded
 from tests.support import ended, read_events, wait_for
 
 pytestmark = pytest.mark.slow
@@ -107,14 +108,19 @@ def script(tmp_path: Path, **options: Any) -> list[str]:
     return [str(path), str(tmp_path / "out"), json.dumps(options)]
 
 
-def start(words: list[str], **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, **ENVIRONMENT}, **more)  # fmt: skip
+def start(words: list[str], python: Path | str = sys.executable) -> subprocess.Popen[str]:
+    return subprocess.Popen([python, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env={**os.environ, **ENVIRONMENT})  # fmt: skip
+
+
+def has_libraries(tmp_path: Path) -> Path:
+    """A Python that need not load them, with one thread as :data:`ENVIRONMENT` says."""
+    return preloaded.interpreter(tmp_path / "python", "import torch\ntorch.set_num_threads(1)")
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
-    """All cases, one after the other in one process, which loads the libraries once: folders, and what each printed."""
+    """All cases, one after the other in one process: folders, and what each printed."""
     root = tmp_path_factory.mktemp("cases")
     words = [str(root / "mine.py")]
     for name, options in CASES.items():
@@ -124,7 +130,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str
     (root / "mine.py").write_text(SCRIPT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(root / "state"))
-        process = start(words)
+        process = start(words, has_libraries(root))
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 0 and "Traceback" not in output, output
     said = output.split("DONE\n")
@@ -200,7 +206,8 @@ def test_stop_at_the_first_step_says_that_there_is_no_checkpoint(cases: dict[str
 
 def test_a_stop_in_a_long_evaluation_is_answered_at_once_and_ends_it(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "out")
-    process = start(script(tmp_path, evals=40, eval_sleep=0.5, arguments={"eval_strategy": "steps", "eval_steps": 3}))
+    words = script(tmp_path, evals=40, eval_sleep=0.5, arguments={"eval_strategy": "steps", "eval_steps": 3})
+    process = start(words, has_libraries(tmp_path))
     wait_for(lambda: run.events.exists() and any(e.get("name") == "evaluating" for e in read_events(run)), 90)
     run.request("stop")
     wait_for(lambda: answers(run, "stop"), 2)
@@ -215,10 +222,11 @@ def test_a_stop_in_a_long_evaluation_is_answered_at_once_and_ends_it(tmp_path: P
 
 def test_requests_are_answered_in_words_and_what_others_do_there_changes_nothing(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "out")
-    process = start(script(tmp_path, steps=5000, sleep=0.05, evaluates=False, arguments={"save_steps": 5000}))
+    python = has_libraries(tmp_path)
+    process = start(script(tmp_path, steps=5000, sleep=0.05, evaluates=False, arguments={"save_steps": 5000}), python)
     stepping(run)
     record = run.run_json.read_bytes()
-    second = start(script(tmp_path, steps=5, arguments={"save_strategy": "no"}))  # in the same directory
+    second = start(script(tmp_path, steps=5, arguments={"save_strategy": "no"}), python)  # in the same directory
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 0 and last_words(tmp_path)[0]["step"] == 5
     assert "this training is not recorded" in output and "in use" in output and "Traceback" not in output
@@ -339,7 +347,9 @@ def test_the_worker_stops_before_the_adapter_is_spoilt(tmp_path: Path) -> None:
     bad = {"messages": [{"role": "user", "content": "☃"}, {"role": "assistant", "content": "Hello to you"}]}
     data = tmp_path / "train.jsonl"
     data.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in [*[row] * 19, bad]))
-    found = tunedeck("train", *flags(tmp_path / "out", base_model=model, train_path=data, on_nonfinite="stop", seed=3))
+    python = preloaded.interpreter(tmp_path / "python")
+    more = {"base_model": model, "train_path": data, "on_nonfinite": "stop", "seed": 3, "worker_python": python}
+    found = tunedeck("train", *flags(tmp_path / "out", **more))
     run = RunDir(tmp_path / "out")
     assert found.returncode == 1, found.stdout + found.stderr
     status = ended(run)
@@ -357,7 +367,8 @@ def test_the_worker_stops_before_the_adapter_is_spoilt(tmp_path: Path) -> None:
 def test_a_foreign_sigint_reads_as_killed_and_stop_now_as_stopped(tmp_path: Path) -> None:
     runs = {name: RunDir(tmp_path / name) for name in ("foreign", "asked")}
     for run in runs.values():
-        tunedeck("train", *flags(run.path, max_steps=3000, save_steps=5000), "--detach")
+        more = {} if run is runs["foreign"] else {"worker_python": preloaded.interpreter(tmp_path / "python")}
+        tunedeck("train", *flags(run.path, max_steps=3000, save_steps=5000, **more), "--detach")
         stepping(run)
         if run is runs["foreign"]:
             os.kill((run.read_status() or {})["pid"], signal.SIGINT)

@@ -15,6 +15,7 @@ import pytest
 from engine import paths
 from engine.history import scan, summarise
 from engine.rundir import RunDir
+from tests import preloaded
 from tests.support import read_events, wait_for
 
 pytestmark = pytest.mark.slow
@@ -55,10 +56,12 @@ print("LOSSES", [r["loss"] for r in trainer.state.log_history if "loss" in r], m
 """
 
 
-def start(tmp_path: Path, every_step: bool = True, mode: str = "plain") -> subprocess.Popen[str]:
+def start(tmp_path: Path, every_step: bool = True, mode: str = "plain", loads: bool = False) -> subprocess.Popen[str]:
+    """The script; ``loads``: in a Python that still has to load the libraries."""
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT)
-    words = [sys.executable, str(script), str(MODEL), str(tmp_path / "out"), str(every_step), mode]
+    python = sys.executable if loads else str(preloaded.interpreter(tmp_path / "python"))
+    words = [python, str(script), str(MODEL), str(tmp_path / "out"), str(every_step), mode]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
 
@@ -138,7 +141,7 @@ def test_a_second_run_sets_the_first_record_aside(tapped: tuple[Path, str], tmp_
 
 
 def test_a_crash_of_the_script_reads_as_failed_with_its_reason(tmp_path: Path) -> None:
-    process = start(tmp_path, mode="crash")
+    process = start(tmp_path, mode="crash", loads=True)
     process.communicate(timeout=120)
     summary = summarise(tmp_path / "out")
     assert process.returncode == 1 and summary is not None
@@ -147,7 +150,7 @@ def test_a_crash_of_the_script_reads_as_failed_with_its_reason(tmp_path: Path) -
 
 def test_requests_are_taken_and_a_sigkill_reads_as_lost(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "out")
-    process = start(tmp_path, mode="slow")
+    process = start(tmp_path, mode="slow", loads=True)
     wait_for(lambda: (s := summarise(run.path)) and s.state == "running" and s.step, 60)
     run.request("evaluate")
     wait_for(lambda: any(e["type"] == "control" and "eval loss" in e["outcome"] for e in read_events(run)), 10)
@@ -176,7 +179,8 @@ class Break(TrainerCallback):
 trainer.add_callback(Break())
 mean = trainer.train()""", 1)  # fmt: skip
     (tmp_path / "mine.py").write_text(script)
-    words = [sys.executable, str(tmp_path / "mine.py"), str(MODEL), str(tmp_path / "out"), "True", "plain"]
+    python = preloaded.interpreter(tmp_path / "python")
+    words = [python, str(tmp_path / "mine.py"), str(MODEL), str(tmp_path / "out"), "True", "plain"]
     result = subprocess.run(
         words, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
     )

@@ -16,6 +16,7 @@ import pytest
 
 from engine import process
 from engine import queue as queues
+from engine import status as states
 from engine.queue import entries, slots
 from engine.rundir import RunDir, write_json
 from engine.snapshot import RunFollower
@@ -115,8 +116,9 @@ def no_leftovers(tmp_path: Path) -> Any:
 def test_twenty_runs_over_two_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEDECK_SLOTS", "2")
     gate = tmp_path / "go"
-    body = worker(tmp_path, f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)\ntime.sleep(0.6)")
-    runs = [launch(tmp_path / f"out{n}", body) for n in range(20)]
+    # One whose supervisor is to be killed while it runs takes longer.
+    middle = f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)\ntime.sleep(1 if run.path.name == 'out12' else 0.2)"
+    runs = [launch(tmp_path / f"out{n}", worker(tmp_path, middle)) for n in range(20)]
     ids = [run_id(run) for run in runs]
     wait_for(lambda: len(starts(tmp_path)) == 2)
     assert [state(run) for run in runs] == ["running"] * 2 + ["queued"] * 18
@@ -163,7 +165,7 @@ def test_a_killed_supervisors_slot_is_free_when_its_worker_ends_and_not_before(
     wait_for(lambda: len(starts(tmp_path)) == 1)
     second = launch(tmp_path / "out2", body)
     kill_supervisor(first)
-    time.sleep(3)
+    time.sleep(2)  # in which the second one looks twice
     assert state(second) == "queued" and len(starts(tmp_path)) == 1
     waits_for = (second.read_status() or {})["waits_for"]
     assert waits_for == f"slot 1 is used by run {run_id(first)} of {slots.user_name(os.getuid())}"
@@ -188,11 +190,12 @@ def test_a_restart_of_the_machine_keeps_the_order(tmp_path: Path, monkeypatch: p
         kill_supervisor(run)
     for run in runs:
         wait_for(lambda run=run: not run.locked)
-        write_json(run.status_json, {**(run.read_status() or {}), "boot_id": "of-another-boot"})
+        # A restart takes longer than a heartbeat is trusted.
+        long_ago = {"boot_id": "of-another-boot", "heartbeat": time.time() - 2 * states.HEARTBEAT_GRACE}
+        write_json(run.status_json, {**(run.read_status() or {}), **long_ago})
     (tmp_path / "moved").mkdir()
     os.rename(runs[2].path, tmp_path / "out-moved")
     runs[2] = RunDir(tmp_path / "out-moved")
-    time.sleep(3.5)  # past the grace of a heartbeat
     monkeypatch.setenv("HF_HOME", "/of/the/next/shell")
     for run in runs:
         inferred = RunFollower(run.path).read_all().state

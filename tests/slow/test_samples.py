@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from engine import paths
 from engine.config import parse
 from engine.rundir import RunDir, write_json
+from tests import preloaded
 from tests.support import read_events
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ SAMPLE = paths.sample_data_dir()
 PROMPTS = ["How long do hard-boiled eggs take?", "파스타 삶는 물은,\n얼마나 짜야 하나요?"]
 KINDS = ("plain", "asked", "no-eval", "fails", "stops", "late", "strange")
 
-# All in one process, which loads the libraries once.
+# All in one process.
 WORKER = """
 import sys, threading, time
 from pathlib import Path
@@ -115,7 +115,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
     }
     models = {"strange": _with_a_token_too_many(root / "model")}
     folders = [_prepare(root / kind, data, models.get(kind, SAMPLE / "tiny-qwen2"), **settings[kind]) for kind in KINDS]
-    result = subprocess.run([sys.executable, "-c", WORKER, *folders], capture_output=True, text=True, check=False,
+    python = preloaded.interpreter(root / "python")
+    result = subprocess.run([python, "-c", WORKER, *folders], capture_output=True, text=True, check=False,
                             timeout=240, env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     found = {kind: read_events(RunDir(root / kind)) for kind in KINDS}

@@ -17,6 +17,7 @@ import pytest
 from engine import paths
 from engine.config import parse
 from engine.rundir import RunDir, write_json
+from tests import preloaded
 from tests.support import ended, read_events, wait_for
 
 pytestmark = pytest.mark.slow
@@ -168,7 +169,8 @@ def test_the_adapter_loads_with_plain_peft_and_changes_the_output(trained: Path)
 
 def test_a_stop_from_the_command_line_saves_and_reads_as_stopped(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    started = tunedeck("train", *flags(output, max_steps=2000, save_steps=1000), "--detach", "--json")
+    python = preloaded.interpreter(tmp_path / "python")
+    started = tunedeck("train", *flags(output, max_steps=2000, save_steps=1000, worker_python=python), "--detach", "--json")
     assert started.returncode == 0, started.stderr
     run = RunDir(output)
     wait_for(lambda: (run.read_status() or {}).get("step"), 90)
@@ -182,7 +184,8 @@ def test_a_stop_from_the_command_line_saves_and_reads_as_stopped(tmp_path: Path)
 
 def test_checkpoint_and_evaluate_on_request(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    tunedeck("train", *flags(output, max_steps=2000, save_steps=1000), "--detach")
+    python = preloaded.interpreter(tmp_path / "python")
+    tunedeck("train", *flags(output, max_steps=2000, save_steps=1000, worker_python=python), "--detach")
     run = RunDir(output)
     wait_for(lambda: (run.read_status() or {}).get("step"), 90)
     saved = tunedeck("checkpoint", output)
@@ -196,7 +199,8 @@ def test_checkpoint_and_evaluate_on_request(tmp_path: Path) -> None:
 
 def test_ctrl_c(tmp_path: Path) -> None:
     interrupted = tmp_path / "interrupted"
-    process = subprocess.Popen([*COMMAND, "train", *flags(interrupted, max_steps=2000)], stdout=subprocess.PIPE,
+    words = flags(interrupted, max_steps=2000, worker_python=preloaded.interpreter(tmp_path / "python"))
+    process = subprocess.Popen([*COMMAND, "train", *words], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)  # fmt: skip
     wait_for(lambda: (RunDir(interrupted).read_status() or {}).get("step"), 90)
     process.send_signal(signal.SIGINT)
@@ -204,13 +208,11 @@ def test_ctrl_c(tmp_path: Path) -> None:
     assert process.returncode == 130 and "stopped" in output and "Traceback" not in output
 
 
-# All in one process, which loads the libraries once.
+# All in one process.
 ONE_AFTER_ANOTHER = """
 import sys
 from engine.rundir import RunDir
-from engine.worker import libraries
 from engine.worker.recorder import Recorder
-libraries.load()
 from engine.worker.train import Training
 for folder in sys.argv[1:]:
     run = RunDir(folder)
@@ -238,7 +240,8 @@ def test_padding_free_packing_and_held_out_rows_train(tmp_path: Path) -> None:
         config = parse({**values(run.path), "max_steps": 4, "save_steps": 2, **more}).model_dump(mode="json")
         write_json(run.run_json, {"format": 1, "id": name, "config": config})
         runs.append(run)
-    result = subprocess.run([sys.executable, "-c", ONE_AFTER_ANOTHER, *(str(run.path) for run in runs)], text=True,
+    python = preloaded.interpreter(tmp_path / "python")
+    result = subprocess.run([python, "-c", ONE_AFTER_ANOTHER, *(str(run.path) for run in runs)], text=True,
                             capture_output=True, check=False, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"})  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     for run in runs:
@@ -258,6 +261,7 @@ def test_a_failure_in_training_is_said_in_words(tmp_path: Path) -> None:
     (broken / "config.json").write_text(
         (broken / "config.json").read_text().replace('"hidden_size": 192', '"hidden_size": 96')
     )
-    result = tunedeck("train", *flags(tmp_path / "out", base_model=broken))
+    python = preloaded.interpreter(tmp_path / "python")
+    result = tunedeck("train", *flags(tmp_path / "out", base_model=broken, worker_python=python))
     assert result.returncode == 1
     assert "failed to start" in result.stdout and "Traceback" not in result.stdout + result.stderr

@@ -146,6 +146,22 @@ def test_undo_goes_back_and_forth() -> None:
     assert model.changed == [] and model.undo() and model.text("use_rslora") == "true"
 
 
+def test_what_a_run_did_not_tell_is_marked_until_somebody_decides() -> None:
+    model = FormModel(
+        {"lora_r": 8}, untold=["learning_rate", "seed", "no_setting"], remarks=["seed: -1 is wrong", "odd"]
+    )
+    assert model.untold == {"learning_rate", "seed"} and model.remarks == {"seed": "-1 is wrong"}
+    model.set("learning_rate", model.text("learning_rate"))
+    assert model.untold == {"seed"}, "typing the default is a decision, too"
+    model.load({"seed": 1})
+    assert not model.untold and model.undo() and model.untold == {"seed"}, "a preset decides; undone, it did not"
+    draft = model.draft
+    model.clear()
+    assert not model.untold
+    model.resume(draft)
+    assert model.untold == {"seed"}
+
+
 def report(rows: int, unanswered: int = 0) -> DataReport:
     return DataReport(Path("x"), rows=rows, usable=rows - unanswered, unanswered=unanswered)
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from engine import status as states
-from engine.cli.listing import describe
 from engine.events import EventWriter, encode
 from engine.history import scan, summarise
+from engine.history.describe import describe
 from engine.history.scan import find_run
 from engine.rundir import RunDir, write_json
 from engine.snapshot import MetricTable, RunFollower, tail
@@ -186,7 +186,7 @@ def test_a_torn_end_is_damage_only_when_nobody_writes(tmp_path: Path) -> None:
         assert RunFollower(run.path).read_all().damaged == damage
     with run.supervisor_events.open("wb") as file:
         file.write(b"garbage\n")
-    assert RunFollower(run.path).read_all().damaged == 2 and "2 damaged lines" in str(describe(run)["problems"])
+    assert RunFollower(run.path).read_all().damaged == 2 and "2 damaged lines" in str(describe(run.path)["problems"])
 
 
 BOMB = "[" * 3000 + "]" * 3000
@@ -228,8 +228,9 @@ def test_odd_values_in_any_key_raise_nothing(tmp_path: Path, odd: str) -> None:
 
 
 def use_everything(run: RunDir) -> None:
-    from engine.cli.listing import _history, _row
+    from engine.cli.listing import _row
     from engine.cli.output import seconds_text
+    from engine.cli.showing import history_lines
 
     view = RunFollower(run.path).read_all()
     for value in (view.elapsed, view.remaining, view.started, view.ended, view.median_step_seconds):
@@ -241,7 +242,7 @@ def use_everything(run: RunDir) -> None:
         summary.problems
     )
     _row(summary)
-    _history(describe(run))
+    history_lines(describe(run.path))
 
 
 def test_a_value_of_a_wrong_kind_is_named(tmp_path: Path) -> None:

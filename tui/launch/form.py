@@ -37,7 +37,7 @@ class SettingsList(SettingsView, can_focus=True):
     def __init__(self, model: FormModel) -> None:
         super().__init__(model)
         self.locked = False
-        self._before = ""
+        self._before, self._was_untold = "", False
 
     # Moving.
 
@@ -153,6 +153,7 @@ class SettingsList(SettingsView, can_focus=True):
         if key == "escape":
             self._cancel()
         elif key == "enter":
+            self.model.untold.discard(info.name)  # looked at, and found right
             self.end_edit()
         elif key == "tab" and await self._complete(entry):
             pass
@@ -200,8 +201,8 @@ class SettingsList(SettingsView, can_focus=True):
         info = self.current
         if info is None or self.entry is not None or self.locked:
             return
-        self._before = self.model.text(info.name)
         name = info.name
+        self._before, self._was_untold = self.model.text(name), name in self.model.untold
         self.entry = Entry(
             self._before, kind=info.kind, selected=True, new=name == "output_dir", model=name == "base_model"
         )
@@ -227,6 +228,9 @@ class SettingsList(SettingsView, can_focus=True):
     def _cancel(self) -> None:
         self.entry = None
         self.change(self._before)
+        if self._was_untold:
+            self.model.untold.add(self._in_focus)
+            self.renew()
         self.post_message(self.Settled())
 
     def _type(self, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -28,16 +28,21 @@ class Draft(NamedTuple):
     texts: dict[str, str]
     own_output: bool
     trusted: str | None
+    untold: frozenset[str] = frozenset()
 
 
 class FormModel:
     """The texts of all settings, checked after every change.
 
     ``problems`` holds one problem for each wrong setting, ``config`` the valid configuration or ``None``;
-    ``file_problems``, ``train`` and ``eval`` are what :mod:`tui.launch.probe` found behind the paths.
+    ``file_problems``, ``train`` and ``eval`` are what :mod:`tui.launch.probe` found behind the paths. ``untold`` are
+    settings that the run these values come from does not tell, until somebody decides on them; ``remarks`` says more of
+    single ones.
     """
 
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, values: Mapping[str, Any] | None = None, untold: Iterable[str] = (), remarks: Iterable[str] = ()
+    ) -> None:
         self.texts = {name: default_text(info) for name, info in settings().items()}
         self.unknown: list[str] = []
         self.asks_consent = False
@@ -49,7 +54,10 @@ class FormModel:
         self._own_output = False
         self._trusted: str | None = None
         self._undo: Draft | None = None
+        self.untold: set[str] = set()
+        self.remarks = dict(remark.split(": ", 1) for remark in remarks if ": " in remark)
         self.load(values or {})
+        self.untold = {name for name in untold if name in settings()}
         self._undo = None
 
     # Values.
@@ -64,6 +72,7 @@ class FormModel:
             self.asks_consent = True
             return
         self.texts[name] = text
+        self.untold.discard(name)
         if name == "output_dir":
             self._own_output = bool(text.strip())
         self.review()
@@ -81,6 +90,7 @@ class FormModel:
     def grant(self) -> None:
         """The person consents to this model's code."""
         self.texts[TRUST], self._trusted = "true", self.texts["base_model"].strip()
+        self.untold.discard(TRUST)
         self.asks_consent = False
         self.review()
 
@@ -89,6 +99,7 @@ class FormModel:
         self._undo = self.draft
         known = {name: value for name, value in values.items() if name in settings()}
         self.unknown = [str(name) for name in values if name not in known]
+        self.untold -= set(known)
         for name, value in known.items():
             text = "" if value is None else format_value(value, settings()[name].kind)
             if name == TRUST and _is_true(text):
@@ -103,7 +114,7 @@ class FormModel:
         """All settings back to their defaults."""
         self._undo = self.draft
         self.texts = {name: default_text(info) for name, info in settings().items()}
-        self._own_output, self._trusted, self.unknown = False, None, []
+        self._own_output, self._trusted, self.unknown, self.untold = False, None, [], set()
         self.settle()
 
     def undo(self) -> bool:
@@ -118,11 +129,12 @@ class FormModel:
     @property
     def draft(self) -> Draft:
         """The present state."""
-        return Draft(dict(self.texts), self._own_output, self._trusted)
+        return Draft(dict(self.texts), self._own_output, self._trusted, frozenset(self.untold))
 
     def restore(self, draft: Draft) -> None:
         """Take up an earlier state; a proposed output directory is proposed anew."""
         self.texts, self._own_output, self._trusted = dict(draft.texts), draft.own_output, draft.trusted
+        self.untold = set(draft.untold)
         self.asks_consent = False
         self.settle()
 

@@ -20,6 +20,7 @@ from tui.widgets.lines import Line, length
 NAME_WIDTH = 28
 VALUE_AT = NAME_WIDTH + 3
 CANDIDATES = 6
+UNTOLD, UNTOLD_WORDS = "?", "not told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def setting(model: FormModel, info: SettingInfo, width: int, *, current: bool, e
     if entry is not None and not ladder.words(info):
         return line + _edited(model, info, problem, entry, space)
     value = _value(model, info, problem, space, marked=entry is not None)
+    if info.name in model.untold and space - length(value) > len(UNTOLD_WORDS) + 2:
+        value = [*value, (f"  {UNTOLD_WORDS}", "warning")]
     if problem is not None:
         return line + value + _message(problem, space - length(value))
     hint = steps(info, model.text(info.name), editing=entry is not None) if current else []
@@ -119,6 +122,8 @@ def _marks(model: FormModel, info: SettingInfo, problem: Problem | None, current
     g = glyphs()
     if problem is not None:
         mark = (g.warning, "warning") if problem.kind == "missing-setting" else (g.cross, "error")
+    elif info.name in model.untold:
+        mark = (UNTOLD, "warning")
     else:
         mark = (g.changed, "accent") if model.is_changed(info.name) else (" ", "text")
     return [(g.cursor if current else " ", "accent"), mark, (" ", "text")]

@@ -15,7 +15,7 @@ from tui.glyphs import glyphs
 from tui.launch import ladder
 from tui.launch.complete import PATH_KINDS
 from tui.launch.model import FormModel, default_text
-from tui.launch.rows import explain
+from tui.launch.rows import UNTOLD, explain
 from tui.launch.starter import CHECKING
 from tui.widgets.lines import Line, length
 
@@ -51,6 +51,9 @@ def foot(model: FormModel, info: SettingInfo | None, width: int, now: Now) -> li
         problem = model.problem(info.name)
         if problem is not None and problem.kind != "missing-setting":
             about = [[(fmt.shorten(info.help, width), "muted")], [(fmt.shorten(_in_full(problem), width), "error")]]
+        elif info.name in model.untold:
+            said = fmt.shorten(f"{UNTOLD} {_untold(model, info)}", width)
+            about = [[(fmt.shorten(info.help, width), "muted")], [(said, "warning")]]
         else:
             about = [[(part, "muted")] for part in _wrap(f"{info.help} {_in_brief(info)}", width)][:2]
     about += [[]] * (2 - len(about))
@@ -66,11 +69,24 @@ def _help(model: FormModel, info: SettingInfo, width: int) -> list[Line]:
             lines.append([((label if not number else "").ljust(LABEL), "muted"), (part, "text")])
     if info.ladder:
         lines.append([("Ladder".ljust(LABEL), "muted"), *_rungs(model, info, width - LABEL)])
+    if info.name in model.untold:
+        parts = _wrap(_untold(model, info), width - 2)
+        lines += [[(f"{' ' if n else UNTOLD} {part}", "warning")] for n, part in enumerate(parts)]
+    elif info.name in model.remarks:
+        said = f"The run that was cloned: {clean(model.remarks[info.name], 300)}"
+        lines += [[(part, "muted")] for part in _wrap(said, width)]
     problem = model.problem(info.name)
     if problem is not None and problem.kind != "missing-setting":
         parts = _wrap(_in_full(problem), width - 2)
         lines += [[(f"{' ' if n else glyphs().cross} {part}", "error")] for n, part in enumerate(parts)]
     return lines
+
+
+def _untold(model: FormModel, info: SettingInfo) -> str:
+    """That the run these settings come from does not tell this one, and what it says instead."""
+    said = model.remarks.get(info.name)
+    more = f" ({clean(said, 300)})" if said else ""
+    return f"The run that was cloned does not tell this{more}. Edit it, or Enter twice to keep it"
 
 
 def _in_full(problem: Problem) -> str:

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-from textual.screen import Screen
+from typing import TYPE_CHECKING
 
 from engine.text import clean
 from tui import report
-from tui.runlist.feed import RunsFeed
-from tui.runlist.table import RunTable
+from tui.runlist.base import ListScreen
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
-    from tui.app import TunedeckApp
+    from engine.history.clone import Clone
 
 
-class RunActions(Screen[None]):
+class RunActions(ListScreen):
     """Part of the list's screen: its actions that open other screens or reach into a run."""
 
-    feed: RunsFeed
-
-    @property
-    def table(self) -> RunTable:
-        """The rows."""
-        raise NotImplementedError
-
-    def _renumber(self, order: list[str]) -> None:
-        """The queue has another order: the ids of all that wait."""
-        raise NotImplementedError
-
-    @property
-    def shell(self) -> TunedeckApp:
-        """The app."""
-        return cast("TunedeckApp", self.app)
+    def action_open(self) -> None:
+        """Open the selected run: live, or what is recorded of it; a group is folded, or opened again."""
+        run, group = self.table.selected, self.table.selected_group
+        if run is not None:
+            self.shell.open_run(run)
+        elif group is not None:
+            self.list.fold([group.key], not group.folded)
+            self.table.keep_selected()
+            self.draw()
 
     def action_watch(self) -> None:
-        """Open the selected run."""
+        """The live screen of the selected run, also if it has ended."""
         run = self.table.selected
-        if run is not None:
+        if run is not None and run.tool == "tunedeck":
             self.shell.open_watch(Path(run.path))
 
     def action_new(self) -> None:
@@ -60,16 +51,24 @@ class RunActions(Screen[None]):
 
     def _clone(self, run: RunSummary) -> None:
         from engine.errors import Problem
-        from engine.rundir import RunDir
+        from engine.history import clone, readers
 
-        record = RunDir(run.path).read_run() or {}
-        config = record.get("config")
-        if not isinstance(config, dict) or not config:
+        record = readers.read_record(Path(run.path))
+        made = clone.clone(record) if record is not None else None
+        if made is None or not made.values:
             problem = Problem("no-config", "holds no record of its settings", "Set up a new run instead", file=run.path)
             self.app.call_from_thread(report.show_problems, self.app, problem, "This run cannot be cloned")
             return
-        values: dict[str, Any] = {name: value for name, value in config.items() if name != "output_dir"}
-        self.app.call_from_thread(self.shell.open_launch, values, f"Clone of {clean(run.name, 200)}")
+        title = f"Clone of {clean(run.name, 200)}"
+        self.app.call_from_thread(self._open_form, made, title)
+
+    def _open_form(self, made: Clone, title: str) -> None:
+        if made.unknown:
+            self.shell.open_launch(made.values, title, made.unknown)
+        else:
+            self.shell.open_launch(made.values, title)
+        if made.remarks:
+            report.tell(self.app, clean("; ".join(made.remarks), 400))
 
     def action_resume(self) -> None:
         """Ask from where and with what, then go on."""
@@ -92,7 +91,7 @@ class RunActions(Screen[None]):
         except TunedeckError as error:
             self.app.call_from_thread(report.show_problems, self.app, error.problems, "It was not moved")
             return
-        self.app.call_from_thread(self._renumber, order)
+        self.app.call_from_thread(self.renumber, order)
         self.app.call_from_thread(report.tell, self.app, words)
         self.feed.resume()
 
@@ -146,6 +145,27 @@ class RunActions(Screen[None]):
         what = "is taken out of the queue" if run.state == "queued" else "was asked to stop"
         self.app.call_from_thread(report.tell, self.app, f"{clean(run.name, 100)} {what}")
         self.feed.resume()
+
+    def renumber(self, order: list[str]) -> None:
+        """The queue has another order: the ids of all that wait."""
+        self.table.keep_selected()
+        self.list.renumber(order)
+        self.draw()
+
+    def action_note(self) -> None:
+        """Name, note and tags of the selected run."""
+        from tui.screens.note import NoteScreen
+
+        run = self.table.selected
+        if run is not None:
+            path = run.path
+
+            def told(words: str | None) -> None:
+                if words:
+                    report.tell(self.app, words)
+                    self.feed.visit([path])
+
+            self.app.push_screen(NoteScreen(Path(path)), told)
 
     def action_copy_path(self) -> None:
         """The path to the clipboard, through the terminal."""

@@ -1,45 +1,30 @@
-"""What a row says, in columns that give way to the width."""
+"""What a row can say, and which of it is said: columns to choose from that give way to the width."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from engine.text import clean
 from tui import format as fmt
-from tui.glyphs import glyphs, state_text
+from tui.glyphs import glyphs
+from tui.runlist.catalogue import COLUMNS, STATE_WIDTH, STEPS_WIDTH, Column
+from tui.runlist.spark import spark
+from tui.runlist.values import state_colour, state_words
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
 
 Part = tuple[str, str]
 GAP = 2
-BAR = 8
-STATE_WIDTH = (11, 19)
-STEPS_WIDTH = (7, 13)
-COLOURS = {
-    "queued": "muted", "starting": "accent", "running": "accent", "stopping": "warning", "completed": "success",
-    "stopped": "warning", "failed": "error", "killed": "error", "lost": "error",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column: ``width`` cells at least, up to ``most``; narrow lists leave out columns of a high ``rank`` first."""
-
-    key: str
-    title: str
-    width: int
-    rank: int
-    text: Callable[[RunSummary, float], str]
-    most: int = 0
-    right: bool = False
-    cut: str = "end"
-    colour: str = "text"
+# What is shown until other columns are chosen; "tool" only where there are runs of several.
+DEFAULT = ("state", "name", "model", "tool", "curve", "progress", "step", "loss", "best", "best_eval", "seconds",
+           "started")  # fmt: skip
+# A name of so many cells is worth more than the columns that are left out first, than the curve, than the losses.
+COMFORTABLE, BEARABLE, SMALLEST = 22, 15, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,103 +35,74 @@ class Placed:
     width: int
 
 
-def state_words(run: RunSummary) -> str:
-    """Sign and word; says if it is stalled, or where a run of another host is."""
-    if run.live and not run.here:
-        return f"{state_text(run.state)} on {clean(run.host or 'another host', 60)}"
-    position = f" {run.queue_position}" if run.queue_position is not None else ""
-    return state_text(run.state, stalled=run.stalled) + position
-
-
-def state_colour(run: RunSummary) -> str:
-    """The colour of a state (never the only sign)."""
-    return "warning" if run.stalled else COLOURS.get(run.state, "muted")
-
-
-def elapsed(run: RunSummary, now: float) -> float | None:
-    """Seconds of work: of earlier attempts, and from the start of this one to its end, or to now while it lives."""
-    before = run.seconds_before or None
-    if run.started is None or run.state == "queued":
-        return before
-    end = run.ended or ((run.heard if not run.here else now) if run.live else None)
-    return before if end is None else max(0.0, end - run.started) + run.seconds_before
-
-
-def begun(run: RunSummary) -> float | None:
-    """When it was started, or at least made."""
-    return run.started or run.created
-
-
-COLUMNS = (
-    Column("state", "state", STATE_WIDTH[0], 0, lambda run, now: state_words(run)),
-    Column("name", "name", 14, 0, lambda run, now: clean(run.name, 300), most=44, cut="middle"),
-    Column("model", "model", 14, 5, lambda run, now: clean(fmt.model_name(run.base_model), 200), most=30, cut="middle",
-           colour="muted"),
-    Column("bar", "", BAR, 6, lambda run, now: ""),
-    Column("steps", "step", STEPS_WIDTH[0], 0, lambda run, now: fmt.steps(run.step, run.total_steps), right=True),
-    Column("loss", "loss", 7, 1, lambda run, now: fmt.loss(run.last_loss), right=True),
-    Column("best", "best", 7, 7, lambda run, now: fmt.loss(run.best_loss), right=True),
-    Column("eval", "best eval", 9, 2, lambda run, now: fmt.loss(run.best_eval_loss), right=True),
-    Column("time", "time", 7, 3, lambda run, now: fmt.duration(elapsed(run, now)), right=True),
-    Column("started", "started", 7, 4, lambda run, now: fmt.clock(begun(run), now), right=True, colour="muted"),
-)  # fmt: skip
-_ORDERED_BY = {"started": "started", "name": "name", "state": "state", "loss": "eval"}
-
-
 def widths(runs: Iterable[RunSummary]) -> dict[str, int]:
     """Cells that the contents of ``state`` and ``step`` ask for."""
-    states, steps = set(), set()
+    state = step = 0
     for run in runs:
-        states.add(state_words(run))
-        steps.add((run.step, run.total_steps))
-    state = max((cell_len(words) for words in states), default=0)
-    step = max((len(fmt.steps(*pair)) for pair in steps), default=0)
+        state = max(state, cell_len(state_words(run)))
+        step = max(step, len(fmt.steps(run.step, run.total_steps)))
+    return within(state, step)
+
+
+def within(state: int, step: int) -> dict[str, int]:
+    """The widths of two columns that ask for so many cells."""
     return {
         "state": min(max(state, STATE_WIDTH[0]), STATE_WIDTH[1]),
-        "steps": min(max(step, STEPS_WIDTH[0]), STEPS_WIDTH[1]),
+        "step": min(max(step, STEPS_WIDTH[0]), STEPS_WIDTH[1]),
     }
 
 
-def layout(width: int, wanted: dict[str, int]) -> list[Placed]:
-    """The columns that fit into ``width`` cells; names and models share what is left over."""
-    base = {column.key: wanted.get(column.key, column.width) for column in COLUMNS}
-    # A name of 24 cells is worth more than any column that can be left out, except the loss.
-    comfortable = {**base, "name": 24}
-    shown = list(COLUMNS)
-    smallest = {**base, "name": 12}
-    while len(shown) > 2 and _total(shown, comfortable if _last_rank(shown) > 2 else smallest) > width:
-        shown.remove(max(reversed(shown), key=lambda column: column.rank))
-    base["state"] = min(base["state"], max(1, width - GAP - 4))
+def layout(width: int, wanted: dict[str, int], chosen: Sequence[str] = DEFAULT) -> list[Placed]:
+    """The columns that fit into ``width`` cells; texts share what is left over.
+
+    Of columns that people chose the last ones give way first, of the others those that say least.
+    """
+    base = {key: wanted.get(key, COLUMNS[key].width) for key in chosen}
+    rank = {key: COLUMNS[key].rank for key in chosen}
+    if tuple(key for key in DEFAULT if key in chosen) != tuple(chosen):
+        rank = {key: 0 if key == "name" else 3 + place for place, key in enumerate(chosen)}
+    kept: list[str] = []
+    for key in sorted(chosen, key=lambda key: rank[key]):
+        name = COMFORTABLE if rank[key] > 3 else SMALLEST if rank[key] < 3 else BEARABLE
+        if (rank[key] == 0 and len(kept) < 2) or _total([*kept, key], {**base, "name": name}) <= width:
+            kept.append(key)
+    shown = [key for key in chosen if key in kept]
+    if "state" in shown:
+        base["state"] = min(base["state"], max(1, width - GAP - 4))
+    _share(width, shown, base)
+    return [Placed(COLUMNS[key], base[key]) for key in shown]
+
+
+def _share(width: int, shown: list[str], base: dict[str, int]) -> None:
+    """Give what is left over to the texts: first what they need to be read, then what they may have."""
     spare = width - _total(shown, base)
-    for key, least in (("name", 24), ("model", 22), ("name", 44), ("model", 30)):
-        if spare > 0 and any(column.key == key for column in shown):
+    wishes = [("name", 24), ("model", 22), ("curve", 12), ("name", 44), ("model", 30)]
+    for key, least in [*wishes, *((key, COLUMNS[key].most) for key in shown)]:
+        if spare > 0 and key in shown:
             more = min(spare, max(0, least - base[key]))
             base[key] += more
             spare -= more
-    base["name"] = max(4, base["name"] + spare)
-    return [Placed(column, base[column.key]) for column in shown]
+    last = "name" if "name" in shown else shown[-1]
+    base[last] = max(4, base[last] + spare)
 
 
-def _last_rank(shown: list[Column]) -> int:
-    return max(column.rank for column in shown)
+def _total(shown: Sequence[str], base: dict[str, int]) -> int:
+    return sum(base[key] for key in shown) + GAP * (len(shown) - 1)
 
 
-def _total(shown: list[Column], base: dict[str, int]) -> int:
-    return sum(base[column.key] for column in shown) + GAP * (len(shown) - 1)
-
-
-def header(columns: list[Placed], order: str) -> list[Part]:
+def header(columns: list[Placed], order: str, falling: bool = False) -> list[Part]:
     """The titles, with a mark at the column that orders the list."""
     parts: list[Part] = []
     for index, placed in enumerate(columns):
         if index:
             parts.append((" " * GAP, "muted"))
         column = placed.column
-        ordered = column.key == _ORDERED_BY[order]
+        ordered = column.key == order
         title = column.title
-        if ordered and len(title) < placed.width:
-            mark = glyphs().down if order == "started" else glyphs().up
-            title = f"{mark}{title}" if column.right else f"{title} {mark}"
+        if ordered:
+            mark = glyphs().down if falling else glyphs().up
+            room = fmt.shorten(title, max(1, placed.width - 1 - (not column.right)))
+            title = f"{mark}{room}" if column.right else f"{room} {mark}"
         text = fmt.fit(title, placed.width, "right" if column.right else "left")
         parts.append((text, "accent" if ordered else "muted"))
     return parts
@@ -160,12 +116,14 @@ def row(run: RunSummary, columns: list[Placed], now: float | None = None) -> lis
         if index:
             parts.append((" " * GAP, "text"))
         column = placed.column
-        if column.key == "bar":
+        if column.key == "progress":
             done, left = fmt.progress_bar(fmt.share(run.step, run.total_steps), placed.width)
             parts += [(done, state_colour(run)), (left, "faint")]
-            continue
-        text = fmt.fit(column.text(run, now), placed.width, "right" if column.right else "left", column.cut)
-        parts.append((text, _colour(run, column, text)))
+        elif column.key == "curve":
+            parts += spark(run.sparkline, placed.width, state_colour(run) if run.live else "muted")
+        else:
+            text = fmt.fit(column.text(run, now), placed.width, "right" if column.right else "left", column.cut)
+            parts.append((text, _colour(run, column, text)))
     return parts
 
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from engine.text import clean, clean_path
 from tui import format as fmt
 from tui.glyphs import glyphs
-from tui.runlist.columns import begun, elapsed, state_colour, state_words
+from tui.runlist.values import begun, elapsed, state_colour, state_words
 from tui.widgets.lines import crop
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def _standing(run: RunSummary, now: float) -> list[Part]:
         return [*parts, (f"  {fmt.queue_words(run.queue_position, clean(run.waits_for or '', 300))}", "text")]
     elif run.stalled:
         parts.append(("  no sign of the worker for a while; open it to see its log", "text"))
+    if run.tool != "tunedeck":
+        parts.append((f"  {clean(run.tool, 40)}", "muted"))
     if run.reason:
         parts.append((f"  {clean(fmt.reason_after(run.state, run.reason), 500)}", "text"))
     if run.resumable and not run.live and run.state != "completed":

@@ -1,18 +1,19 @@
-"""Finds runs in a thread: live ones anew each second, newly registered ones at once, folders every few seconds."""
+"""Finds runs in threads: live ones anew each second, newly registered ones at once, folders every few seconds."""
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui.runlist.spark import Growing
+
 if TYPE_CHECKING:
     from engine.history import RunSummary
+    from engine.history.index import Scanner
 
 BEAT_SECONDS = 1.0
 # While another screen is in front only the ends of runs matter.
@@ -20,45 +21,65 @@ REST_SECONDS = 2.0
 WALK_SECONDS = 5.0
 # A search of large or slow folders must not take more than a thirtieth of the time.
 WALK_SHARE = 30.0
-BATCH_SECONDS = 0.1
-Stamp = tuple[tuple[int, int] | None, ...]
+# What a live run's record does not tell each second, and its row in the index does.
+KEPT = ("learning_rate", "lora_r", "lora_alpha", "num_train_epochs", "batch_size", "max_seq_length", "dataset", "checkpoints",
+        "tags", "bytes", "root", "seconds", "modified", "epoch")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search is: ``done`` of ``total`` runs were read; ``unreachable`` are folders and runs, and why.
+
+    ``searching`` is true only of searches that people wait for.
+    """
+
+    searching: bool = False
+    done: int = 0
+    total: int = 0
+    unreachable: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """News for the list: runs that are new or differ, paths that are gone, whether more is being looked for."""
+    """News for the list: runs that are new or differ, paths that are gone, how far the search is if that changed."""
 
     changed: list[RunSummary] = field(default_factory=list)
     gone: frozenset[str] = frozenset()
-    searching: bool = False
+    progress: Progress | None = None
     failure: Exception | None = None
 
 
 class RunsFeed:
-    """Polls in its own thread and hands over what changed since the last time."""
+    """One thread looks after the runs that live, another one searches; both hand over what changed."""
 
     def __init__(self, roots: Callable[[], list[Path]], deliver: Callable[[Batch], None]) -> None:
         self._roots = roots
         self._deliver = deliver
-        self._known: dict[str, tuple[Stamp, RunSummary]] = {}
-        self._real: dict[str, str] = {}
-        self._pending: dict[str, RunSummary] = {}
+        self._known: dict[str, RunSummary] = {}
+        self._growing: dict[str, Growing] = {}
+        self._wanted: set[str] = set()
+        self._lock = threading.Lock()
         self._registry_stamp: int | None = -1
-        self._next_walk = 0.0
-        self._next_live = 0.0
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
-        self._paused = threading.Event()
+        self._scanner: Scanner | None = None
+        self._progress = Progress(True)
+        self._next_search = 0.0
+        self._awaited = True
+        self._wake, self._search = threading.Event(), threading.Event()
+        self._stopped, self._paused, self._again = threading.Event(), threading.Event(), threading.Event()
         self._failed = False
 
     def start(self) -> None:
-        """Poll in a thread that never keeps the app from ending."""
-        threading.Thread(target=self._run, name="tunedeck-runs", daemon=True).start()
+        """Begin, in threads that never keep the app from ending."""
+        threading.Thread(target=self._look_after, name="tunedeck-runs", daemon=True).start()
+        threading.Thread(target=self._go_searching, name="tunedeck-search", daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread at its next chance."""
+        """End the threads at their next chance."""
         self._stopped.set()
         self._wake.set()
+        self._search.set()
+        if self._scanner is not None:
+            self._scanner.close()
 
     def pause(self) -> None:
         """Look only after the live runs, and less often, while another screen is in front."""
@@ -68,69 +89,52 @@ class RunsFeed:
         """Go on, and look at once."""
         self._paused.clear()
         self._wake.set()
+        self._search.set()
 
     def rescan(self) -> None:
-        """Search everything again now."""
-        self._next_walk = 0.0
+        """Search everything again now; people wait for it."""
+        self._awaited = True
+        self._next_search = 0.0
+        self._again.set()
+        self._search.set()
+
+    def visit(self, paths: Iterable[str]) -> None:
+        """Read these runs again now: something was done to them."""
+        with self._lock:
+            self._wanted.update(paths)
         self._wake.set()
 
-    def _run(self) -> None:
+    # Runs that live, and those that come.
+
+    def _look_after(self) -> None:
         while not self._stopped.is_set():
-            self._poll_safely()
+            self._safely(self.beat)
             self._wake.wait(REST_SECONDS if self._paused.is_set() else BEAT_SECONDS)
             self._wake.clear()
 
-    def _poll_safely(self) -> None:
-        # One run that cannot be read must not end the list; what happened is told once.
-        try:
-            self.poll()
-        except Exception as error:
-            self._next_walk = time.monotonic() + WALK_SECONDS
-            if not self._failed:
-                self._failed = True
-                self._deliver(Batch(failure=error))
+    def beat(self) -> None:
+        """Newly registered runs, those that were asked for, and all that live."""
+        with self._lock:
+            wanted, self._wanted = self._wanted, set()
+        if self._registry_changed():
+            wanted |= self._newly_registered()
+        changed, gone = [], set()
+        for path in wanted:
+            run = self._read(path)
+            if run is None:
+                gone.add(path)
+            else:
+                changed.append(run)
+        for run in [run for run in list(self._known.values()) if run.live and run.path not in wanted]:
+            fresh = self._follow(run)
+            if fresh is not None:
+                changed.append(fresh)
+        self._hand_over(changed, gone)
 
-    def poll(self) -> None:
-        """One beat."""
-        if not self._paused.is_set() and time.monotonic() >= self._next_walk:
-            self._walk()
-        elif self._registry_changed():
-            self._visit(self._registered())
-            self._hand_over()
-        else:
-            self._visit_live()
-            self._hand_over()
-
-    def _walk(self) -> None:
-        from engine import registry
-        from engine.history.scan import below
-
-        begun = last = time.monotonic()
-        self._registry_changed()
-        self._next_live = begun + BEAT_SECONDS
-        seen: set[str] = set()
-        for path in self._unique(itertools.chain(self._registered(), below([*self._roots(), *registry.roots()]))):
-            if self._visit([path]):
-                seen.add(str(path))
-            now = time.monotonic()
-            if now - last > BATCH_SECONDS:
-                last = now
-                if now >= self._next_live:
-                    self._visit_live()
-                self._hand_over(searching=True)
-            if self._stopped.is_set():
-                return
-        gone = frozenset(self._known.keys() - seen)
-        for path_text in gone:
-            del self._known[path_text]
-        self._hand_over(gone, done=True)
-        now = time.monotonic()
-        self._next_walk = now + max(WALK_SECONDS, WALK_SHARE * (now - begun))
-
-    def _registered(self) -> list[Path]:
+    def _newly_registered(self) -> set[str]:
         from engine import registry
 
-        return [path for _, path in registry.runs()]
+        return {str(path) for _, path in registry.runs()} - self._known.keys()
 
     def _registry_changed(self) -> bool:
         """Asking the registry reads every run's record; its directory's time says whether that is worth while."""
@@ -144,54 +148,117 @@ class RunsFeed:
         self._registry_stamp = stamp
         return changed
 
-    def _visit_live(self) -> None:
-        self._next_live = time.monotonic() + BEAT_SECONDS
-        self._visit([Path(run.path) for _, run in list(self._known.values()) if run.live])
+    def _read(self, path: str) -> RunSummary | None:
+        from engine.history.index import reread
 
-    def _visit(self, paths: Iterable[Path]) -> bool:
-        """Summarise runs that are new, changed or live; returns whether the last one is there."""
+        run = reread(Path(path))
+        known = self._known.get(path)
+        if run is not None and known is not None and known.root is not None:
+            run.root = known.root
+        return run if run is None or not run.live else self._grown(run, known)
+
+    def _follow(self, known: RunSummary) -> RunSummary | None:
+        """A live run as it is now; one that has ended is read whole."""
         from engine.history import summarise
-        from engine.rundir import RunDir
 
-        there = False
-        for path in paths:
-            run = RunDir(path)
-            key = str(run.path)
-            stamp = tuple(_stamp(file) for file in (run.run_json, run.status_json, run.notes_json))
-            known = self._known.get(key)
-            if known is not None and known[0] == stamp and not known[1].live:
-                there = True
-                continue
-            summary = summarise(path)
-            there = summary is not None
-            if summary is None:
-                continue
-            self._known[key] = (stamp, summary)
-            if known is None or known[1] != summary:
-                self._pending[key] = summary
-        return there
+        run = summarise(Path(known.path))
+        if run is None:
+            return None  # the next search says that it is gone, or where it went
+        if not run.live:
+            return self._read(known.path)
+        return self._grown(run, known)
 
-    def _hand_over(self, gone: frozenset[str] = frozenset(), *, searching: bool = False, done: bool = False) -> None:
-        if self._stopped.is_set() or not (self._pending or gone or done):
+    def _grown(self, run: RunSummary, known: RunSummary | None) -> RunSummary:
+        """With its curve as far as it was followed, and what its row knew already."""
+        if known is not None:
+            for name in KEPT:
+                value = getattr(run, name)
+                if value is None or value == []:
+                    setattr(run, name, getattr(known, name))
+        growing = self._growing.get(run.path)
+        if growing is None:
+            seed = run.sparkline or (known.sparkline if known is not None else [])
+            growing = self._growing[run.path] = Growing(seed, run.step)
+        growing.add(run.step, run.last_loss)
+        run.sparkline = growing.values
+        return run
+
+    # Searching.
+
+    def _go_searching(self) -> None:
+        while not self._stopped.is_set():
+            if not self._paused.is_set() and time.monotonic() >= self._next_search:
+                self._safely(self.search)
+            wait = self._next_search - time.monotonic()
+            self._search.wait(None if self._paused.is_set() else max(0.05, wait))
+            self._search.clear()
+
+    def search(self) -> None:
+        """Everything there is: first what the index knows, then what the folders hold."""
+        begun = time.monotonic()
+        self._again.clear()
+        awaited, self._awaited = self._awaited, False
+        if self._scanner is None:
+            self._open()
+        assert self._scanner is not None
+        unreachable: tuple[tuple[str, str], ...] = ()
+        for found in self._scanner.scan(self._is_over):
+            unreachable = tuple(sorted(found.unreachable.items()))
+            progress = Progress(found.searching, found.done, found.total, unreachable) if awaited else None
+            gone = {str(path) for path in found.gone}
+            self._hand_over(self._as_they_are(found.changed), gone, progress)
+        if self._is_over():
             return
-        changed, self._pending = list(self._pending.values()), {}
-        self._deliver(Batch(changed, gone, searching))
+        self._hand_over([], set(), Progress(unreachable=unreachable))
+        now = time.monotonic()
+        self._next_search = now + max(WALK_SECONDS, WALK_SHARE * (now - begun))
 
-    def _unique(self, paths: Iterable[Path]) -> Iterator[Path]:
-        seen: set[str] = set()
-        for path in paths:
-            text = str(path)
-            real = self._real.get(text)
-            if real is None:
-                real = self._real[text] = os.path.realpath(path)
-            if real not in seen:
-                seen.add(real)
-                yield path
+    def _is_over(self) -> bool:
+        return self._stopped.is_set() or self._again.is_set()
 
+    def _open(self) -> None:
+        from engine.history.index import Index, Scanner
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_ino, info.st_mtime_ns
+        self._scanner = Scanner(Index(), self._roots)
+        rows = self._scanner.rows()
+        if rows:
+            self._hand_over(self._as_they_are(rows), set())
+
+    def _as_they_are(self, runs: Iterable[RunSummary]) -> list[RunSummary]:
+        """Runs that lived when their rows were written may have ended since."""
+        found = []
+        for run in runs:
+            if not run.live:
+                found.append(run)
+                continue
+            fresh = self._follow(self._known.get(run.path, run))
+            if fresh is not None:
+                found.append(fresh)
+        return found
+
+    # Handing over.
+
+    def _hand_over(self, runs: list[RunSummary], gone: set[str], progress: Progress | None = None) -> None:
+        """Deliver what differs from what was delivered."""
+        with self._lock:
+            changed = [run for run in runs if self._known.get(run.path) != run]
+            self._known.update((run.path, run) for run in changed)
+            left = frozenset(path for path in gone if self._known.pop(path, None) is not None)
+            for path in (*left, *(run.path for run in changed if not run.live)):
+                self._growing.pop(path, None)
+            if progress == self._progress:
+                progress = None
+            elif progress is not None:
+                self._progress = progress
+        if not self._stopped.is_set() and (changed or left or progress is not None):
+            self._deliver(Batch(changed, left, progress))
+
+    def _safely(self, work: Callable[[], None]) -> None:
+        # One run that cannot be read must not end the list; what happened is told once.
+        try:
+            work()
+        except Exception as error:
+            self._next_search = time.monotonic() + WALK_SECONDS
+            if not self._failed:
+                self._failed = True
+                self._deliver(Batch(failure=error))

@@ -62,6 +62,8 @@ class RunPanel(Vertical):
 
     def show(self, run: RunSummary | None, note: Line | None = None) -> None:
         """Show a run, or a note in its place."""
+        if run is None and self._run is not None:
+            self._no_curve()
         self._run, self._note = run, note or []
         self._draw()
         self._aim()
@@ -105,6 +107,13 @@ class RunPanel(Vertical):
         if self._reader is not None:
             run = self._run if self._height else None
             self._reader.aim(run.path if run else None, bool(run and run.live))
+
+    def _no_curve(self) -> None:
+        """What was drawn is no longer what is selected."""
+        if self._chart is not None:
+            self._chart.clear()
+            self._chart.model.title, self._chart.model.empty = "", ""
+            self._chart.flush()
 
     def _deliver(self, preview: Preview) -> None:
         self.post_message(self.Read(preview))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -15,17 +16,27 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.glyphs import glyphs
-from tui.runlist import columns
+from tui.runlist import columns, groups
+from tui.runlist.columns import DEFAULT
+from tui.runlist.groups import Group
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
 
-NAMES = ("text", "muted", "faint", "accent", "success", "warning", "error", "cursor", "cursor-blurred")
+    Row = RunSummary | Group
+
+NAMES = ("text", "title", "muted", "faint", "accent", "success", "warning", "error", "cursor", "cursor-blurred")
+# Left of the columns: the cursor, and whether a run is marked or a group is open.
+GUTTER = 3
 Shown = tuple[tuple[columns.Part, ...], str]
 
 
+def _id(row: Row) -> str:
+    return row.id if isinstance(row, Group) else row.path
+
+
 class RunTable(ScrollView, can_focus=True):
-    """One line a run; once it has been moved, the cursor keeps to its run when the list changes."""
+    """One line a run or group; once it has been moved, the cursor keeps to its row when the list changes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"run-table--{name}" for name in NAMES}
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,22 +49,30 @@ class RunTable(ScrollView, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor stands on another run, or there is news of that run."""
+        """The cursor stands on another row, or there is news of it."""
 
     class Opened(Message):
-        """A run was clicked twice."""
+        """A row was clicked twice."""
 
     class Laid(Message):
         """The columns changed."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.runs: list[RunSummary] = []
+        self.rows: list[Row] = []
         self.columns: list[columns.Placed] = []
+        self.marks: Container[str] = ()
+        self._chosen: Sequence[str] = DEFAULT
+        self._wide = (0, 0)
         self._cursor = 0
         self._moved = False
         self._drawn: dict[int, Shown] = {}
         self._styles_by_name: dict[str, Style] = {}
+
+    @property
+    def runs(self) -> list[RunSummary]:
+        """The runs that stand there, in their order."""
+        return [row for row in self.rows if not isinstance(row, Group)]
 
     @property
     def cursor(self) -> int:
@@ -61,25 +80,50 @@ class RunTable(ScrollView, can_focus=True):
         return self._cursor
 
     @property
+    def row(self) -> Row | None:
+        """What is under the cursor."""
+        return self.rows[self._cursor] if self._cursor < len(self.rows) else None
+
+    @property
     def selected(self) -> RunSummary | None:
         """The run under the cursor."""
-        return self.runs[self._cursor] if self._cursor < len(self.runs) else None
+        row = self.row
+        return None if isinstance(row, Group) else row
 
-    def show(self, runs: list[RunSummary]) -> None:
+    @property
+    def selected_group(self) -> Group | None:
+        """The group under the cursor, whose row or one of whose runs it is."""
+        for place in range(min(self._cursor, len(self.rows) - 1), -1, -1):
+            row = self.rows[place]
+            if isinstance(row, Group):
+                return row
+        return None
+
+    def choose(self, chosen: Sequence[str], wide: tuple[int, int]) -> None:
+        """The columns that are wanted, and how wide states and steps are; drawn by the next :meth:`show`."""
+        self._chosen, self._wide = chosen, wide
+
+    def show(self, rows: list[Row]) -> None:
         """Replace the list."""
-        before, place = self.selected, self._cursor
-        self.runs = runs
+        before, place = self.row, self._cursor
+        self.rows = rows
         if before is not None and self._moved:
-            place = next((at for at, run in enumerate(runs) if run.path == before.path), place)
-        place = max(0, min(place, len(runs) - 1))
+            wanted = _id(before)
+            place = next((at for at, row in enumerate(rows) if _id(row) == wanted), place)
+        place = max(0, min(place, len(rows) - 1))
         scroll = self.scroll_offset.y + (place - self._cursor if self._moved else 0)
         self._cursor = place
         self._lay_out()
         if scroll != self.scroll_offset.y:
             self.scroll_to(y=scroll, animate=False, immediate=True)
         self.renew()
-        if self.selected != before:
+        if self.row != before:
             self.post_message(self.Moved())
+
+    def go_to(self, row: Row) -> None:
+        """Move the cursor to a row that stands there."""
+        wanted = _id(row)
+        self._go(next((at for at, other in enumerate(self.rows) if _id(other) == wanted), self._cursor))
 
     def renew(self) -> None:
         """Repaint the lines that no longer say what they should (times of live runs move on)."""
@@ -96,28 +140,35 @@ class RunTable(ScrollView, can_focus=True):
 
     def keep_selected(self) -> None:
         """Stay on the selected run wherever the next list has it."""
-        self._moved = bool(self.runs)
+        self._moved = bool(self.rows)
 
     def _lay_out(self) -> None:
-        width = max(20, self.scrollable_content_region.width) - 1
-        placed = columns.layout(width, columns.widths(self.runs))
+        placed = columns.layout(self._width(), columns.within(*self._wide), self._chosen)
         if placed != self.columns:
             self.columns = placed
             self.post_message(self.Laid())
-        size = Size(self.scrollable_content_region.width, len(self.runs))
+        size = Size(self.scrollable_content_region.width, len(self.rows))
         if self.virtual_size != size:
             self.virtual_size = size
 
     def _line(self, y: int, now: float) -> Shown:
         place = y + self.scroll_offset.y
-        if place >= len(self.runs):
+        if place >= len(self.rows):
             return (), "text"
-        mark, ground = (" ", "faint"), "text"
+        row = self.rows[place]
+        cursor, ground = (" ", "faint"), "text"
         if place == self._cursor:
             focused = self.has_focus
-            mark = (glyphs().cursor, "accent" if focused else "faint")
+            cursor = (glyphs().cursor, "accent" if focused else "faint")
             ground = "cursor" if focused else "cursor-blurred"
-        return (mark, *columns.row(self.runs[place], self.columns, now)), ground
+        if isinstance(row, Group):
+            sign = (glyphs().closed if row.folded else glyphs().opened, "accent")
+            return (cursor, sign, (" ", "text"), *groups.row(row, self._width())), ground
+        sign = (glyphs().mark, "accent") if row.path in self.marks else (" ", "text")
+        return (cursor, sign, (" ", "text"), *columns.row(row, self.columns, now)), ground
+
+    def _width(self) -> int:
+        return max(20, self.scrollable_content_region.width) - GUTTER
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
@@ -148,7 +199,7 @@ class RunTable(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """A click selects, a second one opens."""
         place = event.y + self.scroll_offset.y
-        if 0 <= place < len(self.runs):
+        if 0 <= place < len(self.rows):
             again = place == self._cursor and event.chain == 2
             self._go(place)
             if again:
@@ -164,12 +215,12 @@ class RunTable(ScrollView, can_focus=True):
 
     def action_jump(self, place: int) -> None:
         """First or last."""
-        self._go(place if place >= 0 else len(self.runs) - 1)
+        self._go(place if place >= 0 else len(self.rows) - 1)
 
     def _go(self, place: int) -> None:
-        place = max(0, min(place, len(self.runs) - 1))
+        place = max(0, min(place, len(self.rows) - 1))
         self._moved = True
-        if place == self._cursor or not self.runs:
+        if place == self._cursor or not self.rows:
             return
         self._cursor = place
         self.renew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -23,6 +24,7 @@ from tui.launch.files import Files
 from tui.launch.form import SettingsList
 from tui.launch.model import TRUST_WORD, VIEWS, Draft, FormModel, default_text
 from tui.launch.probe import Asked, Found, Probe
+from tui.launch.rows import UNTOLD
 from tui.launch.starter import Outcome, Starter
 from tui.launch.view import SettingsView
 from tui.widgets.chrome import KeyBar, TopBar
@@ -41,7 +43,10 @@ _drafts: WeakKeyDictionary[App[Any], dict[str, Draft]] = WeakKeyDictionary()
 
 
 class LaunchScreen(Screen[None]):
-    """Fill in, check, start. ``values`` are raw settings; ``title`` says where they came from."""
+    """Fill in, check, start. ``values`` are raw settings; ``title`` says where they came from.
+
+    ``unknown`` are settings that the run they came from does not tell, ``remarks`` lines on single ones (``name: why``).
+    """
 
     KEYS = "launch"
     CSS_PATH = "launch.tcss"
@@ -55,9 +60,15 @@ class LaunchScreen(Screen[None]):
             super().__init__()
             self.found = found
 
-    def __init__(self, values: dict[str, Any] | None = None, title: str = "") -> None:
+    def __init__(
+        self,
+        values: dict[str, Any] | None = None,
+        title: str = "",
+        unknown: Iterable[str] = (),
+        remarks: Iterable[str] = (),
+    ) -> None:
         super().__init__()
-        self.model = FormModel(values)
+        self.model = FormModel(values, unknown, remarks)
         self._title = self._given_title = clean(title, 100)
         self._origin = f"{self._title} {sorted((values or {}).items(), key=str)}"
         self._untouched = self.model.draft
@@ -96,6 +107,14 @@ class LaunchScreen(Screen[None]):
         self.list.rebuild(wrong[0] if wrong else None)
         if wrong and self.model.problems[wrong[0]].kind == "missing-setting":
             self.list.begin_edit()
+        if draft is None and self.model.untold:
+            text = (
+                f"{len(self.model.untold)} settings are not told by that run: they have defaults, and the sign {UNTOLD}"
+            )
+            report.tell(self.app, text, severity="warning")
+        general = [f"{name}: {text}" for name, text in self.model.remarks.items() if name not in settings()]
+        if draft is None and general:
+            report.tell(self.app, clean("; ".join(general), 400), severity="warning")
         if self.model.unknown:
             names = ", ".join(clean(name, 40) for name in self.model.unknown)
             report.tell(self.app, f"No such settings here, left out: {names}", severity="warning")
@@ -130,6 +149,8 @@ class LaunchScreen(Screen[None]):
             foot.show(side.foot(self.model, info, foot.content_size.width, now))
         changed = len(self.model.changed)
         words = [VIEW_WORDS[self.list.view], f"{changed} changed"] if changed else [VIEW_WORDS[self.list.view]]
+        if self.model.untold:
+            words.append(f"{len(self.model.untold)} not told {UNTOLD}")
         self.query_one(TopBar).set_right(f" {glyphs().dot} ".join(words))
 
     def _say_title(self, title: str) -> None:

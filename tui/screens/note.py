@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.events import Resize
 from textual.message import Message
 from textual.widgets import Input, Label, Static, TextArea
@@ -16,8 +17,8 @@ from textual.widgets import Input, Label, Static, TextArea
 from engine import notes
 from engine.errors import TunedeckError
 from engine.notes import Notes
-from engine.rundir import RunDir
 from engine.text import clean
+from tui.history.keepers import keeper
 from tui.keys import bindings
 from tui.screens.dialog import Dialog
 
@@ -25,7 +26,10 @@ LOW = 30
 
 
 class NoteScreen(Dialog[str]):
-    """Edits ``notes.json`` of the run at ``path``; dismisses with words for the message line, empty if nothing was done."""
+    """Edits the words on the run at ``path``, wherever they are kept.
+
+    Dismisses with words for the message line, empty if nothing was done.
+    """
 
     CSS_PATH: ClassVar = ["dialog.tcss", "note.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("note")]
@@ -51,7 +55,7 @@ class NoteScreen(Dialog[str]):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = Path(path).absolute()
-        self._run = RunDir(self.path)
+        self._keeper = keeper(self.path)
         self._read: Notes | None = None
         self._words = self._filled = Notes()  # what was filled in, and how the fields hold it
         self.ready = False
@@ -87,9 +91,8 @@ class NoteScreen(Dialog[str]):
     def _load(self) -> None:
         name, found = clean(self.path.name, notes.MAX_NAME), Notes()
         try:
-            record = self._run.read_run() or {}
-            name = clean(record.get("name") or self.path.name, notes.MAX_NAME)
-            found, refusal = notes.load(self._run), notes.refusal(self._run)
+            name = clean(self._keeper.own_name or self.path.name, notes.MAX_NAME)
+            found, refusal = self._keeper.load(), self._keeper.refusal()
         except OSError as error:
             refusal = f"The notes cannot be read: {_words(error)}"
         self.post_message(self.Loaded(found, name, refusal))
@@ -99,6 +102,11 @@ class NoteScreen(Dialog[str]):
         self.query_one("#note-name", Input).placeholder = message.name
         self._fill(message.notes)
         self.ready = True
+        if self._keeper.where:
+            title = Content.assemble(
+                ("Name, tags and note", "bold"), (f"\n{self._keeper.where}", "$text-muted not bold")
+            )
+            self.query_one(".dialog--title", Static).update(title)
         if message.refusal:
             self._say(message.refusal)
             self.query_one(".dialog--foot", Static).update("esc goes back")
@@ -166,7 +174,7 @@ class NoteScreen(Dialog[str]):
 
         def work() -> None:
             try:
-                notes.save(self._run, read, wanted)
+                self._keeper.save(read, wanted)
             except notes.ChangedMeanwhileError as error:
                 self.post_message(self.Saved(error.problems[0].message, error.both, error.theirs))
             except TunedeckError as error:

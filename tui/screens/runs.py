@@ -1,42 +1,43 @@
-"""Home: all runs, newest first; from here one watches, starts, clones and stops them."""
+"""Home: all runs, of whatever tool; from here one opens, compares, starts, clones, stops and deletes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.events import Resize
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from engine.text import clean
-from tui import format as fmt
 from tui import report
 from tui.glyphs import glyphs
 from tui.keys import bindings
-from tui.runlist import columns
+from tui.runlist import choices, columns
 from tui.runlist.actions import RunActions
-from tui.runlist.feed import Batch, RunsFeed
+from tui.runlist.arranging import Arranging
+from tui.runlist.ends import Ends
+from tui.runlist.feed import Batch, Progress, RunsFeed
+from tui.runlist.filtering import Filtering
 from tui.runlist.filterline import FilterLine
-from tui.runlist.model import BAD_ENDS, RESUMABLE, RunList
+from tui.runlist.marking import Marking
+from tui.runlist.model import RESUMABLE, RunList
 from tui.runlist.panel import RunPanel
-from tui.runlist.table import RunTable
+from tui.runlist.table import GUTTER, RunTable
+from tui.runlist.topline import top_line
 from tui.runlist.welcome import welcome
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Line, Lines
 
-if TYPE_CHECKING:
-    from engine.history import RunSummary
-
 TICK_SECONDS = 1.0
 TALL = 32
-NEEDS_RUN = frozenset({"watch", "clone", "copy_path"})
+NEEDS_RUN = frozenset({"clone", "copy_path", "note"})
+NEEDS_LIST = frozenset({"filter", "order", "reverse", "group", "columns", "mark_all", "saved_filters"})
 
 
-class RunsScreen(RunActions):
-    """The list of runs, fed by a thread."""
+class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
+    """The list of runs, fed by threads."""
 
     KEYS = "runs"
     BINDINGS = bindings("runs")
@@ -50,8 +51,9 @@ class RunsScreen(RunActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self.list = RunList()
-        self.searching = True
+        self.choices = choices.load()
+        self.list = RunList(self.choices)
+        self.progress = Progress(searching=True)
         self.feed = RunsFeed(self._roots, self._deliver)
         self._able: tuple[object, ...] = ()
         self._tall = False
@@ -114,16 +116,19 @@ class RunsScreen(RunActions):
         """Take in what the feed found."""
         batch = message.batch
         if batch.failure is not None:
-            self._tell_failure(batch.failure)
+            self.tell_failure(batch.failure)
             return
-        self.searching = batch.searching
-        for run in batch.changed:
-            before = self.list.runs.get(run.path)
-            if before is not None and before.live and not run.live:
-                self._tell_end(run)
-        self.list.update(batch.changed, batch.gone)
-        self._draw()
+        self.progress = batch.progress or self.progress
+        self.tell_ends(batch.changed)
+        if batch.changed or batch.gone:
+            self.list.update(batch.changed, batch.gone)
+        self.draw()
         await self._fit_chart()
+
+    @property
+    def searching(self) -> bool:
+        """Whether runs are being looked for."""
+        return self.progress.searching
 
     def on_run_table_moved(self) -> None:
         """Another run, or news of this one."""
@@ -135,76 +140,53 @@ class RunsScreen(RunActions):
 
     def on_run_table_opened(self) -> None:
         """A double click."""
-        self.action_watch()
+        self.action_open()
 
     def _tick(self) -> None:
         if self.is_current and self.list.live:
             self.table.renew()
             self._draw_detail()
 
-    def _draw(self) -> None:
+    def draw(self, words: str = "") -> None:
+        """Show the list as it is now; the words stand above it until the next news."""
         empty = not self.list.runs
         self.set_class(empty and not self.searching, "-empty")
-        self.table.show(self.list.visible)
+        table = self.table
+        table.marks = self.list.marks
+        table.choose(self.choices.shown(len(self.list.tools), self.list.group), self.list.wide)
+        table.show(self.list.rows)
         if self.focused is None and not empty:
-            self.table.focus()  # it could not have the focus while it was hidden
+            table.focus()  # it could not have the focus while it was hidden
+        self._draw_header()
         self._draw_detail()
-        self.query_one(TopBar).set_right(self._count())
+        self.query_one(TopBar).set_right(top_line(self.list, self.progress, words, self.size.width))
 
     def _draw_header(self) -> None:
-        parts = columns.header(self.table.columns, self.list.order) if self.table.columns else []
+        table = self.table
+        parts = (
+            [(" " * (GUTTER - 1), "muted"), *columns.header(table.columns, *self.list.sort)] if table.columns else []
+        )
         self.query_one("#runs-header", Lines).show([parts])
 
     def _draw_detail(self) -> None:
-        run = self.table.selected
+        run, group = self.table.selected, self.table.selected_group
         note: Line = []
-        if run is None and self.list.words:
-            note = [("No run has all of these words. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]
+        if run is None and group is not None:
+            words = "opens the group" if group.folded else "folds the group"
+            note = [("⏎ " if not glyphs().ascii else "enter ", "key"), (f"{words}   ", "muted"), ("space ", "key"),
+                    ("marks all its runs", "muted")]  # fmt: skip
+        elif run is None and self.list.filtered:
+            note = [("No run passes the filter. ", "muted"), ("esc", "key"), (" shows all runs", "muted")]
         self.panel.show(run, note)
-        able = (run.state, run.queue_position, len(self.list.queued)) if run is not None else ()
+        able = (
+            run and (run.state, run.queue_position, run.tool),
+            len(self.list.queued),
+            bool(self.list.marks),
+            run is None,
+        )
         if able != self._able:
             self._able = able
             self.refresh_bindings()
-
-    def _count(self) -> str:
-        total, shown = len(self.list.runs), len(self.list.visible)
-        queued = sum(run.state == "queued" for run in self.list.live)
-        running = len(self.list.live) - queued
-        parts = [f"{shown:,} of {total:,} runs" if self.list.words else f"{total:,} run{'' if total == 1 else 's'}"]
-        if running:
-            parts.append(f"{running} running")
-        if queued:
-            parts.append(f"{queued} queued")
-        if self.searching:
-            parts.append("searching")
-        return f" {glyphs().dot} ".join(parts)
-
-    def _tell_failure(self, error: Exception) -> None:
-        from tui.leaving import log_exception
-
-        path = log_exception(error)
-        where = f" Details: {path}" if path else ""
-        report.tell(self.app, f"Some runs could not be read.{where}", severity="warning")
-
-    def _tell_end(self, run: RunSummary) -> None:
-        """A run has ended while the app was open: said wherever one is, with the bell if the run asks for it."""
-        bad = run.state in BAD_ENDS
-        words = fmt.reason_after(run.state, run.reason)
-        reason = f"{':' if words == run.reason else ''} {words}" if words else ""
-        report.tell(
-            self.app,
-            f"{clean(run.name, 100)} {run.state}{clean(reason, 300)}",
-            severity="error" if bad else "information",
-        )
-        self.run_worker(lambda: self._ring(run), thread=True, group="bell", exit_on_error=False)
-
-    def _ring(self, run: RunSummary) -> None:
-        from engine.rundir import RunDir
-
-        config = (RunDir(run.path).read_run() or {}).get("config")
-        wanted = config.get("notify") if isinstance(config, dict) else None
-        if isinstance(wanted, list) and "bell" in wanted:
-            self.app.call_from_thread(self.app.bell)
 
     # Actions.
 
@@ -217,33 +199,40 @@ class RunsScreen(RunActions):
             return run is not None and run.state == "queued"
         if action == "resume":
             return run is not None and run.state in RESUMABLE and run.tool == "tunedeck"
+        if action == "watch":
+            return run is not None and run.tool == "tunedeck"
         if action == "move_queued":
             return self.list.can_move(run, parameters[0] if isinstance(parameters[0], int) else 1)
+        if action == "compare":
+            return len(self.list.runs) > 1 and (bool(self.list.marks) or None)
+        if action in ("remove", "export"):
+            return run is not None and not self.list.marks and (action == "export" or not run.live)
+        if action == "prune":
+            return run is not None or bool(self.list.marks)
+        if action in ("unmark", "remove_marked", "export_marked"):
+            return bool(self.list.marks)
+        if action in ("fold", "fold_all"):
+            return bool(self.list.group)
+        if action in ("open", "mark"):
+            return bool(self.list.rows)
         if action in NEEDS_RUN:
             return run is not None
-        if action in ("filter", "order"):
+        if action in NEEDS_LIST:
             return bool(self.list.runs) and not isinstance(self.focused, FilterLine)
         return True
 
-    def _renumber(self, order: list[str]) -> None:
-        self.table.keep_selected()
-        self.list.renumber(order)
-        self._draw()
+    def action_rows(self, by: int) -> None:
+        """Move in the list while the focus is elsewhere."""
+        self.table.action_move(by)
 
-    def action_order(self) -> None:
-        """The next order."""
-        order = self.list.next_order()
-        self.table.keep_selected()
-        self._draw()
-        self._draw_header()
-        words = {"started": "newest first", "name": "by name", "state": "by state, live ones first",
-                 "loss": "by best evaluation loss, then by training loss"}  # fmt: skip
-        self.query_one(TopBar).set_right(f"{words[order]} {glyphs().dot} {self._count()}")
+    def action_pages(self, by: int) -> None:
+        """Move by pages while the focus is elsewhere."""
+        self.table.action_page(by)
 
     def action_rescan(self) -> None:
         """Search again now."""
-        self.searching = True
-        self.query_one(TopBar).set_right(self._count())
+        self.progress = Progress(searching=True, unreachable=self.progress.unreachable)
+        self.draw()
         self.feed.rescan()
 
     def action_add_root(self) -> None:
@@ -260,36 +249,3 @@ class RunsScreen(RunActions):
     def _roots(self) -> list[Path]:
         here = Path.cwd() / "runs"
         return [*self.shell.roots, *([here] if here.is_dir() else [])]
-
-    # Filter.
-
-    async def action_filter(self) -> None:
-        """Open the filter line."""
-        if not self.query(FilterLine):
-            await self.mount(FilterLine(), before="#runs-panel")
-        self.query_one(FilterLine).focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while typing."""
-        self.list.set_filter(event.value)
-        if self.list.words:
-            self.table.select_first()
-        else:
-            self.table.keep_selected()
-        self._draw()
-
-    def on_input_submitted(self) -> None:
-        """Keep the filter and go back to the rows."""
-        if self.list.words:
-            self.table.focus()
-        else:
-            self.key_escape()
-
-    def key_escape(self) -> None:
-        """Clear the filter."""
-        for line in self.query(FilterLine):
-            self.table.keep_selected()
-            self.list.set_filter("")
-            line.remove()
-            self.table.focus()
-            self._draw()

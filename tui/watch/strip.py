@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.text import clean
 from tui import format as fmt
 from tui.glyphs import glyphs
-from tui.runlist.columns import COLOURS
+from tui.runlist.values import COLOURS
 from tui.widgets.lines import Line, crop, length
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""One run whole, and several beside each other: pages over what the history reads from any tool's directory."""
