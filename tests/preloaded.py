@@ -73,15 +73,15 @@ def _address() -> str:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
         _server = subprocess.Popen([sys.executable, "-P", "-m", "tests.preloaded", str(_folder / "s")], stdin=subprocess.PIPE,
                                    stdout=subprocess.PIPE, env=environment)  # fmt: skip
-        atexit.register(_end, _server, _folder)
+        atexit.register(_end, _server)
         assert _server.stdout is not None and _server.stdout.readline() == b"ready\n"
     return str(_folder / "s")  # type: ignore[operator]
 
 
-def _end(server: subprocess.Popen[bytes], folder: Path) -> None:
-    server.kill()
+def _end(server: subprocess.Popen[bytes]) -> None:
+    assert server.stdin is not None
+    server.stdin.close()
     server.wait()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 # In the process with the libraries.
@@ -100,7 +100,7 @@ def serve(address: str) -> None:
     while True:
         ready, _, _ = select.select([door, 0], [], [])
         if 0 in ready:
-            return
+            return shutil.rmtree(Path(address).parent, ignore_errors=True)
         line, _ = door.accept()
         if os.fork() == 0:
             door.close()

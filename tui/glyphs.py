@@ -79,7 +79,7 @@ def _plain_table() -> dict[int, str]:
     table |= dict.fromkeys(range(0x2580, 0x25A0), "#") | dict.fromkeys(range(0x25A0, 0x2600), "*")
     table |= dict.fromkeys(map(ord, "─━┄┅┈┉╌╍═╴╶╸╺▔"), "-") | dict.fromkeys(map(ord, "▁▂"), "_")
     table |= dict.fromkeys(map(ord, "│┃┆┇┊┋╎╏║╵╷╹╻▏▎▍▌▐▕"), "|") | dict.fromkeys(map(ord, "░▒"), ":")
-    signs = zip("…↑↓←→⏎·•–—“”‘’×✓✗✕▲▼▶◀▾▸⭘\u00a0", "~^v<><--" + "--" + "\"\"''x+xx^v><v>o ", strict=True)
+    signs = zip("…↑↓←→⏎·•–—“”‘’×✓✗✕▲▼▶◀▾▸⭘␣\u00a0", "~^v<><--" + "--" + "\"\"''x+xx^v><v>o_ ", strict=True)
     return table | {ord(sign): plain for sign, plain in signs}
 
 

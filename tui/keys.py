@@ -44,6 +44,8 @@ RUNS = (
     Key("runs.open", "enter", "open", "open", "Open the run: live, or all that is recorded of it",
         display="⏎"),
     Key("runs.compare", "v", "compare", "compare", "Compare the marked runs, two to eight", group="Marked runs"),
+    Key("runs.compare-how", "v", "compare_how", "compare", "Compare runs: mark them first", show=False, palette=False,
+        group="Marked runs"),
     Key("runs.export-marked", "X", "export_marked", "export", "Write a table of them to a CSV or JSONL file", group="Marked runs"),
     Key("runs.remove-marked", "D", "remove_marked", "delete", "Delete them; shows first what would go", group="Marked runs"),
     Key("runs.unmark", "M", "unmark", "no marks", "Take all marks away", group="Marked runs"),
@@ -218,11 +220,11 @@ FILTER = (
 # Dialogs of the list.
 COLUMNS = (
     Key("columns.flip", "space", "flip", "show, hide", "Show the column, or hide it", display="␣", palette=False),
-    Key("columns.left", "less_than_sign,shift+up,K", "shift(-1)", "further left", "Move the column to the left", display="<",
+    Key("columns.left", "less_than_sign,shift+up,K", "shift(-1)", "move", "Move the column to the left", display="< >",
         palette=False),
     Key("columns.right", "greater_than_sign,shift+down,J", "shift(1)", "right", "Move the column to the right", display=">",
-        palette=False),
-    Key("columns.usual", "u", "usual", "the usual ones", "The columns that there are without a choice", palette=False),
+        show=False, palette=False),
+    Key("columns.usual", "u", "usual", "the usual", "The columns that there are without a choice", palette=False),
     Key("columns.done", "enter", "done", "done", "Show the list so", display="⏎", palette=False),
     Key("columns.cancel", "escape", "cancel", "back", "Go back, without a change", display="esc", palette=False),
 )  # fmt: skip

@@ -98,7 +98,7 @@ def _confirmed(plan: Plan, options: argparse.Namespace) -> bool:
         )
     _tell(plan, as_json=False)
     try:
-        typed = input(f"\nType {plan.name} to remove this, or nothing to leave it: ")
+        typed = input(f"\nType its name, {plan.name}, to remove this; nothing leaves it as it is: ")
     except EOFError:
         return False
     return plan.confirms(typed)
@@ -116,7 +116,7 @@ def _tell(plan: Plan, *, as_json: bool) -> None:
             for g in plan.groups()]  # fmt: skip
     if rows:
         print("\nGoes:")
-        print(_cut(table(["NAME", "FILES", "SIZE"], rows, right=(1, 2)).split("\n")))
+        print(_cut(table(["NAME", "NAMES", "SIZE"], rows, right=(1, 2)).split("\n")))
         print(f"Together {bytes_text(plan.bytes)}, {len(plan.entries)} names.")
     else:
         print("\nNothing goes.")

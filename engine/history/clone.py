@@ -17,6 +17,7 @@ OURS_ALONE = frozenset({"output_dir", "run_name", "notify", "on_end", "share", "
                         "sample_prompts", "sample_max_new_tokens", "on_nonfinite", "early_stopping_threshold"})  # fmt: skip
 _OF_EVALUATION = ("eval_path", "eval_fraction", "eval_steps", "per_device_eval_batch_size", "load_best_model_at_end",
                   "early_stopping_patience")  # fmt: skip
+_EVAL_DATA = ("eval_path", "eval_fraction")  # one of them is enough
 # What an adapter's own record leaves out if it is off, or did not know when it was written.
 _SINCE_LATER = ("modules_to_save", "use_dora", "use_rslora")
 _STAND_IN = {"train_path": "unknown.jsonl", "output_dir": "unknown"}
@@ -69,9 +70,10 @@ def _of_theirs(record: RunRecord) -> Clone:
     result.remarks += told.remarks
     _accept(result, wanted)
     _say_more(result, told)
-    result.unknown = [
-        name for name in settings() if name in RULES and name not in result.values and not _is_off(name, told)
-    ]
+    has_eval = any(name in result.values for name in _EVAL_DATA)
+    refused = {remark.partition(":")[0] for remark in result.remarks}
+    off = {name for name in RULES if _is_off(name, told) or (has_eval and name in _EVAL_DATA)} - refused
+    result.unknown = [name for name in settings() if name in RULES and name not in result.values and name not in off]
     return result
 
 
@@ -113,6 +115,11 @@ def _say_more(result: Clone, told: Told) -> None:
         size, passes = (result.values.get(name) for name in ("batch_size", "gradient_accumulation_steps"))
         all_of_them = f", {int(size * passes * cards)} samples an update" if size and passes else ""
         result.remarks.append(f"gpus: it trained on {cards:g}{all_of_them}")
+    kind = told.word("stage", "rlhf_type", "rl")
+    if kind not in ("", "sft"):
+        result.remarks.append(
+            f"it was no supervised training ({clean(kind, 40)}): what starts here learns from chats alone"
+        )
     if "learning_rate" not in result.values:
         rates = [rate for rate in told.record.steps.values("learning_rate") if rate == rate]
         if rates:

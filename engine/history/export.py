@@ -29,7 +29,7 @@ from engine.text import clean
 KINDS = ("steps", "evals", "all")
 FORMATS = ("csv", "jsonl")
 # What begins a formula, half and full width, behind any blanks or apostrophes.
-_FORMULA = re.compile(r"['\s\ufeff\u200b\u00ad\ufffd\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]|['\s]*[\t\r\n]")
+_FORMULA = re.compile(r"['\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]|['\s]*[\t\r\n]")
 # What needs no quotes, whatever a reader splits at.
 _WORD = re.compile(r"[\w./:%()-]+(?: [\w./:%()-]+)*")
 _WHOLE = 1 << 53

@@ -1,8 +1,8 @@
 """People's words on runs of other tools: kept in our state directory, since nothing is written into theirs.
 
-A record is found by the directory's path and inode. A directory that was moved is known again by its inode, one that was
-restored or lies on a file system without lasting inodes by the files in it; another run in the same place gets none of
-the earlier one's words.
+A record is found by the directory's path, inode and time of birth, since an inode is soon used again. A directory that
+was moved is known again by its inode, one that was restored or lies on a file system without lasting inodes by the
+files in it; another run in the same place gets none of the earlier one's words.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def save_foreign(path: Path, read: Notes, wanted: Notes) -> None:
         return
     real, inode = identity
     words = {"name": wanted.name, "notes": wanted.notes, "tags": list(wanted.tags)}
-    who = {"format": FORMAT, "path": _text(real), "inode": inode, "known_by": _marks(real)}
+    who = {"format": FORMAT, "path": _text(real), "inode": inode, "born": _born(real), "known_by": _marks(real)}
     target = folder() / _name(real, inode)
     try:
         folder().mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,7 +124,8 @@ def _find(path: Path) -> tuple[Path, dict[str, Any]] | None:
         record = read_json(folder() / name)
         if record is None:
             continue
-        if (name == exact and record.get("path") == _text(real)) or _is_known_again(record, real, inode):
+        same = name == exact and record.get("path") == _text(real) and _born(real) in (record.get("born"), None)
+        if same or _is_known_again(record, real, inode):
             return folder() / name, record
     return None
 
@@ -158,6 +160,19 @@ def _digest(real: str) -> str:
 def _text(name: str) -> str:
     """A path or name as JSON can hold it."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _born(real: str) -> str | None:
+    """When a directory was made; ``None`` where that is not kept. Python tells it only from 3.12 on, and not on Linux."""
+    import ctypes
+
+    known, answer = 0x800, ctypes.create_string_buffer(256)  # STATX_BTIME
+    try:
+        failed = ctypes.CDLL(None, use_errno=True).statx(-100, os.fsencode(real), 0, known, answer)  # AT_FDCWD
+    except (OSError, AttributeError):  # a C library without it
+        return None
+    mask, seconds, nanoseconds = struct.unpack_from("=I76xqI", answer)
+    return None if failed or not mask & known else f"{seconds}.{nanoseconds:09d}"
 
 
 def _marks(real: str) -> list[list[Any]]:

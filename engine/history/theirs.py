@@ -369,7 +369,7 @@ RULES: Mapping[str, Callable[[Told], Any]] = {
     "assistant_only_loss": assistant_only_loss, "packing": packing, "padding_free": _plain("padding_free"),
     "lora_r": _plain("lora_r", "lora_rank", "r"), "lora_alpha": _plain("lora_alpha"),
     "lora_dropout": _plain("lora_dropout", "lora_dropout_p"), "target_modules": target_modules,
-    "modules_to_save": modules_to_save, "bias": _plain("bias", "lora_bias"), "task_type": task_type,
+    "modules_to_save": modules_to_save, "bias": _plain("bias", "lora_bias", "lora_bias_trainable"), "task_type": task_type,
     "use_dora": _plain("use_dora"), "use_rslora": _plain("use_rslora"), "init_lora_weights": init_lora_weights,
     "num_train_epochs": _plain("num_train_epochs", "num_epochs"), "max_steps": max_steps,
     "batch_size": _plain("batch_size", "per_device_train_batch_size", "micro_batch_size"),

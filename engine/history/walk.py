@@ -14,6 +14,8 @@ from engine.rundir import META
 MAX_DEPTH = 12
 # Folders of one walk that are entered at most: a root may be a whole disk.
 MAX_FOLDERS = 2_000_000
+# What the kernel shows as files.
+_SYSTEM = frozenset({"/proc", "/sys", "/dev"})
 _SKIP = frozenset(
     {"node_modules", "__pycache__", "site-packages", "dist-packages", "venv", "wandb", "mlruns", "lost+found"}
 )
@@ -78,6 +80,8 @@ def _walk(
     if (stop is not None and stop()) or left[0] <= 0:
         return
     left[0] -= 1
+    if str(path) in _SYSTEM and not given:
+        return
     try:
         info = os.stat(path) if given else os.lstat(path)
     except (OSError, ValueError):

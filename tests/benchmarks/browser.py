@@ -8,7 +8,6 @@ index usable within 1 s; keys at most 50 ms at the 99th percentile; at most 150 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import tempfile
@@ -32,25 +31,19 @@ MOVES = {"cursor": [b"\x1b[B"] * 40 + [b"\x1b[A"] * 20, "pages": [b"\x1b[6~", b"
 AFTER, QUIET = 0.5, 0.12
 
 
-def look(terminal: Emulated) -> list[str]:
-    """What stands there, but not the seconds of live runs."""
-    return list(terminal.lines)
-
-
 def press(terminal: Emulated, key: bytes) -> tuple[float, float]:
-    """Seconds from a key to the first and to the last change of the screen."""
-    before = look(terminal)
+    """Seconds from a key to the first and to the last bytes that it brings to the screen; 0 if it brings none."""
+    before = terminal.total
     began = time.monotonic()
     terminal.type(key)
     first = last = 0.0
     while True:
         terminal.turn(0.004)
         now = time.monotonic() - began
-        shown = look(terminal)
-        if shown != before:
-            first, last, before = first or now, now, shown
+        if terminal.total != before:
+            first, last, before = first or now, now, terminal.total
         if now > AFTER or (first and now - last > QUIET):
-            return first or AFTER, last or AFTER
+            return first, last
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -60,9 +53,9 @@ def percentile(times: list[float], share: float) -> float:
 
 def say(label: str, pairs: list[tuple[float, float]]) -> None:
     """One line of the table."""
-    first, last = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    first, last = [pair[0] for pair in pairs if pair[0]], [pair[1] for pair in pairs if pair[0]]
     print(f"  {label:8} first change p50 {percentile(first, 0.5):4.0f} p99 {percentile(first, 0.99):4.0f}   "
-          f"settled p50 {percentile(last, 0.5):4.0f} p99 {percentile(last, 0.99):4.0f} ms   of {len(pairs)}", flush=True)  # fmt: skip
+          f"settled p50 {percentile(last, 0.5):4.0f} p99 {percentile(last, 0.99):4.0f} ms   of {len(first)}", flush=True)  # fmt: skip
 
 
 def memory_of(pid: int) -> float:

@@ -135,6 +135,22 @@ def axolotl_card_alone(here: Path) -> dict[str, Any]:
 
 
 @layout
+def axolotl_badge_only(here: Path) -> dict[str, Any]:
+    """An early card: the badge is there, the config is not."""
+    put_adapter(here, adapter(LLAMA, 8, 16, age="old"))
+    badge = '[<img src="https://raw.githubusercontent.com/OpenAccess-AI-Collective/axolotl/main/image/axolotl-badge-web.png" alt="Built with Axolotl"'
+    write(
+        here / "README.md",
+        card(
+            LLAMA,
+            ["generated_from_trainer"],
+            badge + "/>](https://github.com/OpenAccess-AI-Collective/axolotl)\n# lora-out\n",
+        ),
+    )
+    return {"tool": "axolotl", "state": "unknown", "base_model": LLAMA, "points": None, "lora_r": 8}
+
+
+@layout
 def axolotl_unsloth_base(here: Path) -> dict[str, Any]:
     """A base model of Unsloth's does not make it Unsloth's run."""
     losses = falling(5)
@@ -156,7 +172,9 @@ def axolotl_odd_yaml(here: Path) -> dict[str, Any]:
     put_state(here, state([*train_rows(falling(3)), end_row(30)], 30, 30))
     write(
         here / "README.md",
-        _card(f"base_model: x\n\t- tab: [unclosed\nrun: !!python/object/apply:os.system ['touch {here}/SPRUNG']\n", None),
+        _card(
+            f"base_model: x\n\t- tab: [unclosed\nrun: !!python/object/apply:os.system ['touch {here}/SPRUNG']\n", None
+        ),
     )
     return {"tool": "axolotl", "state": "completed", "base_model": QWEN, "step": 30, "points": 3}
 
@@ -207,6 +225,17 @@ def unsloth_with_trl_card(here: Path) -> dict[str, Any]:
     return told(
         losses, tool="unsloth", state="completed", base_model="unsloth/qwen2.5-7b-instruct-unsloth-bnb-4bit", lora_r=32
     )
+
+
+@layout
+def unsloth_local_base(here: Path) -> dict[str, Any]:
+    """The base model was a local folder; the adapter says that Unsloth patched it."""
+    losses = falling(4)
+    config = adapter(
+        "/models/llama-3-8b", 16, 16, auto_mapping={"base_model_class": "LlamaForCausalLM", "unsloth_fixed": True}
+    )
+    put_checkpoint(here, 40, state(train_rows(losses), 40, 40), config)
+    return told(losses, tool="unsloth", state="completed", base_model="/models/llama-3-8b", step=40)
 
 
 @layout

@@ -192,6 +192,18 @@ def llama_factory_log_alone(here: Path) -> dict[str, Any]:
 
 
 @layout
+def llama_factory_card_and_adapter(here: Path) -> dict[str, Any]:
+    """As it is uploaded."""
+    put_adapter(here, adapter(LLAMA, 8, 16))
+    write(
+        here / "README.md",
+        card(LLAMA, ["llama-factory", "lora", "generated_from_trainer"], HYPERPARAMETERS, license="other"),
+    )
+    return {"tool": "llama-factory", "state": "unknown", "base_model": LLAMA, "points": None, "lora_r": 8, "learning_rate": 5e-05,
+            "settings": {"seed": 1234, "gradient_accumulation_steps": 8, "batch_size": 4, "num_train_epochs": 3}}  # fmt: skip
+
+
+@layout
 def llama_factory_2023(here: Path) -> dict[str, Any]:
     """Its early log: every row has every key, null where there is nothing."""
     losses, evals = falling(10), {50: 1.5, 100: 1.25}

@@ -90,9 +90,10 @@ def sound(row: RunSummary, path: Path) -> None:
     assert row.path == str(path) and row.id and row.tool in TOOLS
     if row.tool != "tunedeck":
         assert row.state in ("completed", "unknown") and not row.resumable and not row.stalled
+    least = -(2**63) if row.tool == "tunedeck" else 0  # ours are what the record says
     for name in _COUNTS:
         value = values[name]
-        assert value is None or (type(value) is int and 0 <= value < 2**63), f"{name}: {value!r}"
+        assert value is None or (type(value) is int and least <= value < 2**63), f"{name}: {value!r}"
     for name in _NUMBERS:
         assert values[name] is None or type(values[name]) in (int, float), f"{name}: {values[name]!r}"
         assert type(values[name]) is not int or abs(values[name]) < 2**63, name

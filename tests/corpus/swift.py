@@ -15,6 +15,7 @@ from tests.corpus.parts import (
     lines,
     put_checkpoint,
     put_model,
+    put_state,
     state,
     told,
     train_rows,
@@ -112,6 +113,15 @@ def ms_swift_log_alone(here: Path) -> dict[str, Any]:
     losses = falling(5)
     write(here / "logging.jsonl", lines(log_rows(losses, 50)))
     return told(losses, tool="ms-swift", state="completed", base_model=None, step=50, total_steps=50)
+
+
+@layout
+def ms_swift_state_alone(here: Path) -> dict[str, Any]:
+    """Only a trainer's state: its rows name the memory and the speed as ms-swift does."""
+    losses = falling(4)
+    rows = train_rows(losses, **{"token_acc": 0.9, "memory(GiB)": 16.5, "train_speed(iter/s)": 0.2})
+    put_state(here, state(rows, 40, 40, last_model_checkpoint="/x/v0-20250112/checkpoint-40"))
+    return told(losses, tool="ms-swift", state="completed", step=40, curves=["token_acc"])
 
 
 @layout

@@ -18,10 +18,12 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from engine.errors import TunedeckError
 from engine.history import removal
@@ -168,6 +170,9 @@ def race(
     if not harm and (gone or os.pread(stranger, 100, 0) != STRANGER):
         harm = "a file that does not belong to the run was removed"
     os.close(stranger)
+    made = [path for path in world.tools.iterdir() if path.name.startswith("made-")]
+    if not harm and any(path.stat().st_nlink != 2 or path.read_bytes() != STRANGER for path in made):
+        harm = "a file that appeared meanwhile was removed"
     figures.races[name] = figures.races.get(name, 0) + 1
     if harm:
         figures.harm.append(f"race {number} ({name}, {plan.what}): {harm}")
@@ -186,26 +191,41 @@ def able(folder: Path) -> list[str]:
     return [name for name in ATTACKS if name not in left_out]
 
 
+@contextlib.contextmanager
+def unwary(figures: Figures) -> Iterator[None]:
+    """Make the moment between a look and what is done then longer, count what it catches, and leave out looks at ``/proc``.
+
+    Those take 20 ms, and have nothing to do with races.
+    """
+    insist, put_back = quarantine._insist, quarantine.put_back
+
+    def look(found: os.stat_result, entry: removal.Entry) -> None:
+        insist(found, entry)
+        os.sched_yield()
+
+    def counted(name: str, at: int, wanted: str, to: int) -> str:
+        figures.caught += 1
+        return put_back(name, at, wanted, to)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quarantine, "_insist", look)
+        patch.setattr(quarantine, "put_back", counted)
+        patch.setattr(guards, "writers", lambda path: [])
+        yield
+
+
 def races(numbers: Sequence[int], folder: Path, remove: Callable[[removal.Plan], int] = carefully) -> Figures:
     """Run these races below a folder, in memory where that may be mounted."""
     figures = Figures()
-    guards.writers = lambda path: []  # a look through /proc, of 20 ms, that has nothing to do with races
-    put_back = quarantine.put_back
-
-    def counted(*names: Any) -> str:
-        figures.caught += 1
-        return put_back(*names)
-
-    quarantine.put_back = counted
     ground = folder / "ground"
     ground.mkdir(parents=True)
     mounted = libc.mount(b"none", os.fsencode(ground), b"tmpfs", 0, b"size=64m") == 0
     try:
         names = able(ground)
-        for number in numbers:
-            race(number, ground, names, figures, remove)
+        with unwary(figures):
+            for number in numbers:
+                race(number, ground, names, figures, remove)
     finally:
-        quarantine.put_back = put_back
         if mounted:
             libc.umount2(os.fsencode(ground), DETACH)
     return figures

@@ -184,7 +184,11 @@ def _new(world: World, choose: random.Random) -> Iterator[Callable[[], object]]:
     names = ("...", "..a", "-rf", "optimizer.bin", "scheduler.pt", "events.out.tfevents.2", " ", "a\nb", "\udcff")
 
     def make() -> None:
-        _try(lambda: Path(place, f"{names[next(count) % len(names)]}").write_bytes(STRANGER))
+        number = next(count)
+        path = f"{place}/{names[number % len(names)]}"
+        with contextlib.suppress(OSError), open(path, "xb") as file:
+            file.write(STRANGER)
+            os.link(path, world.tools / f"made-{number}")  # a second name tells whether the first still stands
 
     yield make
 

@@ -18,8 +18,10 @@ from tests.support import make_run, until
 from tui import glyphs, leaving, report, theme
 from tui.app import TunedeckApp
 from tui.keys import TABLES
+from tui.launch.dialogs import PickScreen
 from tui.palette import Palette
 from tui.screens.confirm import ConfirmScreen
+from tui.screens.detail import DetailScreen
 from tui.screens.help import HelpScreen
 from tui.screens.problems import ProblemsScreen
 from tui.screens.runs import RunsScreen
@@ -62,9 +64,9 @@ async def test_help_names_every_key_of_the_screen(folder: Path, size: tuple[int,
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Open the selected run" in shown(app))
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Open the run: live" in shown(app))
         seen = shown(app)
-        for _ in range(20):
+        for _ in range(60):
             await pilot.press("down")
             await pilot.pause()
             seen += shown(app)
@@ -87,7 +89,7 @@ async def test_the_palette_finds_actions_and_runs(folder: Path) -> None:
         await pilot.press(*"alph")
         await until(pilot, lambda: "alpha" in shown(app) and "Sample run" not in shown(app))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, WatchScreen))
+        await until(pilot, lambda: isinstance(app.screen, DetailScreen))
         assert app.screen.path.name == "alpha"  # type: ignore[attr-defined]
         await pilot.press("escape")
         await pilot.press("ctrl+p", *"light")
@@ -101,11 +103,11 @@ async def test_the_palette_runs_the_actions_of_its_screen(folder: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await ready(pilot)
         await pilot.press("ctrl+p", *"order")
-        await until(pilot, lambda: "Order by start" in shown(app))
+        await until(pilot, lambda: "Order by any column" in shown(app))
         await pilot.press("ctrl+p")  # a second one does not open
         assert sum(isinstance(screen, Palette) for screen in app.screen_stack) == 1
         await pilot.press("enter")
-        await until(pilot, lambda: home(app).list.order == "name")
+        await until(pilot, lambda: isinstance(app.screen, PickScreen))
 
 
 @pytest.mark.parametrize(("keys", "answer"), [(["y"], True), (["n"], False), (["escape"], False), (["enter"], False),
@@ -198,7 +200,7 @@ async def test_plain_ascii_where_asked_for(folder: Path, monkeypatch: pytest.Mon
         app = TunedeckApp()
         async with app.run_test(size=(120, 24)) as pilot:
             await ready(pilot)
-            await until(pilot, lambda: "* running" in shown(app) and "enter watch" in shown(app))
+            await until(pilot, lambda: "* running" in shown(app) and "enter open" in shown(app))
             assert shown(app).isascii(), [c for c in shown(app) if not c.isascii()]
     finally:
         glyphs.glyphs.cache_clear()

@@ -90,7 +90,7 @@ async def shoot(
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
-        await pilot.pause(0.7)
+        await pilot.pause(0.3)
         update = request.config.getoption("--update-snapshots")
         if update:
             await pilot.pause(2.0)  # whatever threads still bring must be on the picture

@@ -12,6 +12,7 @@ from engine.history import summarise
 from engine.rundir import RunDir
 from tests.support import until
 from tui.app import TunedeckApp
+from tui.screens.detail import DetailScreen
 from tui.screens.launch import LaunchScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.watch import WatchScreen
@@ -86,4 +87,6 @@ async def test_from_the_empty_form_to_the_finished_run(
     async with again.run_test(size=size) as pilot:
         await until(pilot, lambda: "first run" in shown(again) and "completed" in shown(again))
         await pilot.press("enter")
+        await until(pilot, lambda: isinstance(again.screen, DetailScreen) and "first run" in shown(again))
+        await pilot.press("w")
         await until(pilot, lambda: isinstance(again.screen, WatchScreen) and "15 / 15" in shown(again))

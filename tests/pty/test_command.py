@@ -37,7 +37,7 @@ def test_welcome_help_and_out(start: Start) -> None:
     terminal = start()
     terminal.wait_for_text("No runs yet", "try the sample run", "set up a run of your own", "q quit", "? help")
     terminal.press("?")
-    terminal.wait_for_text("Keys", "Everywhere", "esc closes")
+    terminal.wait_for_text("Keys", "Set up a new run", "more below", "esc closes")
     terminal.press("escape")
     terminal.wait_until(lambda: "esc closes" not in terminal.screen_text, 5, "the help is closed")
     assert "No runs yet" in terminal.screen_text
@@ -222,7 +222,7 @@ def test_hostile_data_never_reaches_the_terminal(start: Start, folder: Path, siz
     terminal = start(size=size)
     terminal.wait_for_text("1 run", "SHOWNNAME")
     assert_harmless(terminal)
-    terminal.press("enter")
+    terminal.press("w")
     terminal.wait_for_text("train.log", "SHOWNEND")
     assert_harmless(terminal)
     terminal.press("escape")

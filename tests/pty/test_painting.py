@@ -114,7 +114,11 @@ def test_the_list_and_its_dialogs_look_as_painted_whole(screen: Screen) -> None:
             b"\x1b[B\x1b[B",
             b"\x1b[F",
             b"\x1b[5~",
-            b"o",
+            b"O",
+            b"b",
+            b" ",
+            b"bbbb",
+            b"M",
             b"/",
             b"run-1",
             b"\r",
@@ -125,7 +129,7 @@ def test_the_list_and_its_dialogs_look_as_painted_whole(screen: Screen) -> None:
         ):
             screen.press(keys, 0.15)
         screen.assert_faithful()
-        screen.press(b"\r", 1.0)
+        screen.press(b"w", 1.0)
         screen.wait_for(lambda text: "learning rate" in text)
         screen.assert_faithful()
         screen.press(b"\x1b", 0.5)

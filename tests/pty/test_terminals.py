@@ -16,7 +16,7 @@ from tests.benchmarks.emulated import ROOT, Emulated
 from tests.support import make_run
 
 COLOUR = re.compile(rb"\x1b\[[\d;]*m")
-SCREENS = ((b"", "2 runs"), (b"?", "Everywhere"), (b"\x1b", "2 runs"), (b"\x10", "Search"), (b"\x1b", "2 runs"), (b"\r", "train.log"), (b"?", "Watch"),
+SCREENS = ((b"", "2 runs"), (b"?", "esc closes"), (b"\x1b", "2 runs"), (b"\x10", "Search"), (b"\x1b", "2 runs"), (b"\r", "train.log"), (b"?", "Watch"),
            (b"\x1b", "train.log"), (b"h", "tunedeck"), (b"h", "train.log"), (b"\x1b", "2 runs"), (b"n", "model"),
            (b"\x1b[17~", "model"), (b"\x1b[18~", "command"), (b"\x1b", "model"), (b"\x1b", "2 runs"))  # fmt: skip
 

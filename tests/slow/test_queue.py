@@ -117,7 +117,9 @@ def test_twenty_runs_over_two_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TUNEDECK_SLOTS", "2")
     gate = tmp_path / "go"
     # One whose supervisor is to be killed while it runs takes longer.
-    middle = f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)\ntime.sleep(1 if run.path.name == 'out12' else 0.2)"
+    middle = (
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.02)\ntime.sleep(1 if run.path.name == 'out12' else 0.2)"
+    )
     runs = [launch(tmp_path / f"out{n}", worker(tmp_path, middle)) for n in range(20)]
     ids = [run_id(run) for run in runs]
     wait_for(lambda: len(starts(tmp_path)) == 2)

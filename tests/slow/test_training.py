@@ -170,7 +170,9 @@ def test_the_adapter_loads_with_plain_peft_and_changes_the_output(trained: Path)
 def test_a_stop_from_the_command_line_saves_and_reads_as_stopped(tmp_path: Path) -> None:
     output = tmp_path / "out"
     python = preloaded.interpreter(tmp_path / "python")
-    started = tunedeck("train", *flags(output, max_steps=2000, save_steps=1000, worker_python=python), "--detach", "--json")
+    started = tunedeck(
+        "train", *flags(output, max_steps=2000, save_steps=1000, worker_python=python), "--detach", "--json"
+    )
     assert started.returncode == 0, started.stderr
     run = RunDir(output)
     wait_for(lambda: (run.read_status() or {}).get("step"), 90)

@@ -155,6 +155,15 @@ def test_the_data_are_taken_over_if_they_are_a_file_here(tmp_path: Path) -> None
     assert "train_path" not in clone(made(dataset=str(tmp_path / "gone.jsonl"))).values
 
 
+def test_one_kind_of_evaluation_data_is_enough(tmp_path: Path) -> None:
+    found = clone(made(val_size=0.1, eval_steps=20))
+    assert (
+        found.values["eval_fraction"] == 0.1 and found.values["eval_steps"] == 20 and "eval_path" not in found.unknown
+    )
+    assert {"eval_path", "eval_fraction"} <= set(clone(made()).unknown)
+    assert not {"eval_path", "eval_fraction", "eval_steps"} & set(clone(made(eval_strategy="no")).unknown)
+
+
 def test_models_keep_their_names(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     assert one("base_model", ours={"base_model": str(tmp_path / "model")}) == str(tmp_path / "model")
@@ -195,6 +204,11 @@ def test_an_adapter_without_them_had_no_later_kinds_of_lora() -> None:
 def test_several_cards_are_said() -> None:
     found = clone(made(world_size=8, per_device_train_batch_size=2, gradient_accumulation_steps=4))
     assert "gpus: it trained on 8, 64 samples an update" in found.remarks
+
+
+def test_another_kind_of_training_is_said() -> None:
+    assert any("no supervised training (dpo)" in remark for remark in clone(made(stage="dpo")).remarks)
+    assert not clone(made(stage="sft", rlhf_type=None)).remarks
 
 
 def test_the_highest_logged_rate_is_said_but_not_taken() -> None:

@@ -20,7 +20,7 @@ from engine.history.fields import FIELDS
 from engine.history.record import RunRecord
 from engine.history.summary import RunSummary
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠x", " =1", "'=1", "''=1", "\ufeff=1",
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠x", " =1", "'=1", "''=1",
             "=HYPERLINK(\"http://x\",\"y\")", "=cmd|' /C calc'!A0", "-Infinity", "\x1b[31m=1", "−1"]  # fmt: skip
 PLAIN = ["", "plain", "a,b", 'say "hi"', "two\nlines", "a;=1", "한국어, 대화", "it's", "'quoted'", "1e5", "NaN"]
 
@@ -90,7 +90,7 @@ def test_no_text_becomes_a_formula(text: str) -> None:
     cell = next(csv.reader([export.cell(text)]))[0] if "\n" not in text else export.cell(text).strip('"')
     assert cell.startswith("'"), cell
     assert export.plain(cell) == cell[1:]
-    if "\x1b" not in text and "\r" not in text and "\ufeff" not in text:
+    if "\x1b" not in text and "\r" not in text:
         assert export.plain(cell) == text
 
 
@@ -98,6 +98,11 @@ def test_no_text_becomes_a_formula(text: str) -> None:
 def test_all_other_texts_stay_as_they_are(text: str) -> None:
     row = next(csv.reader(io.StringIO(export.cell(text) + ",1\r\n", newline=""), strict=True))
     assert row == [text, "1"] and export.plain(row[0]) == text
+
+
+@pytest.mark.parametrize("text", ["\ufeff=1", "\u200b=1", "\x00=1", "\ud800=1", "\u202e=1"])
+def test_signs_that_nobody_sees_do_not_hide_a_formula(text: str) -> None:
+    assert export.cell(text).strip('"') == "\ufffd=1"
 
 
 def test_a_reader_that_splits_elsewhere_finds_no_cell_inside_a_text() -> None:

@@ -155,22 +155,42 @@ def test_live_runs_are_read_each_time(tmp_path: Path, index: Index) -> None:
     scanner.close()
 
 
-def test_tags_of_other_tools_runs_follow_what_people_write(tmp_path: Path) -> None:
+def test_names_and_tags_of_other_tools_runs_follow_what_people_write(tmp_path: Path) -> None:
     from engine.history import notes
     from engine.notes import Notes
 
     run = foreign(tmp_path / "run")
     assert gather([tmp_path])[0].tags == []
-    notes.save_foreign(run, notes.foreign(run), Notes(tags=("keep",)))
-    assert gather([tmp_path])[0].tags == ["keep"]
+    notes.save_foreign(run, notes.foreign(run), Notes(name="the good one", tags=("keep",)))
+    (found,) = gather([tmp_path])
+    assert found.tags == ["keep"] and found.name == "the good one"
     notes.save_foreign(run, notes.foreign(run), Notes())
     assert gather([tmp_path])[0].tags == []
+
+
+def test_sizes_follow_what_is_in_the_folders(tmp_path: Path) -> None:
+    run = foreign(tmp_path / "run")
+    foreign(run / "checkpoint-10")
+    (run / "checkpoint-10" / "optimizer.pt").write_bytes(bytes(5000))
+    (before,) = gather([tmp_path])
+    (run / "checkpoint-10" / "optimizer.pt").unlink()
+    (after,) = gather([tmp_path])
+    assert before.bytes is not None and after.bytes == before.bytes - 5000
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b'/ro\xe9t \t\n"x'))
+    run = foreign(root / "run\udce9\x1b[31m")
+    for _ in range(2):
+        (found,) = gather([root])
+        assert found.path == str(run) and found.root == str(root) and found.step == 10
+    assert find_path(found.name, [root]) == run
 
 
 def test_what_changed_a_moment_ago_is_not_trusted(tmp_path: Path, index: Index) -> None:
     run = foreign(tmp_path / "run", 10)
     file = run / "trainer_state.json"
-    os.utime(file)
+    os.utime(file, (time.time() + 30, time.time() + 30))
     info = file.stat()
     scanner, shown = Scanner(index, lambda: [tmp_path]), {}
     scan(scanner, shown)
@@ -209,8 +229,8 @@ def _overwrite(file: Path) -> None:
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("when", ["before", "while open"])
-def test_damage_costs_a_rebuild_and_no_more(tmp_path: Path, xdg: Path, how: str, when: str) -> None:
-    expected = {str(foreign(tmp_path / f"run{i}", i + 1)): i + 1 for i in range(40)}
+def test_damage_costs_a_rebuild_and_no_more(xdg: Path, how: str, when: str) -> None:
+    expected = {f"/somewhere/run{i}": i + 1 for i in range(40)}
     index = Index()
     entries = [
         Entry(path, b"x", False, codec.pack(RunSummary(path, path, path, "trl", "unknown", step=step)))

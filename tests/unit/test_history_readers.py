@@ -92,6 +92,22 @@ def test_a_checkpoint_given_as_root_is_a_run(readings: Readings) -> None:
     assert record.checkpoints == [] or [c.step for c in record.checkpoints] == [200]
 
 
+def test_a_checkpoint_alone_still_names_its_tool(readings: Readings) -> None:
+    known = {
+        "ms-swift-v0": "ms-swift",
+        "unsloth-outputs": "unsloth",
+        "trl-sft-no-card": "trl",
+        "transformers-4-36-adapter": "transformers",
+    }
+    for case in readings.cases:
+        if case.name in known:
+            [place] = case.path.glob("checkpoint-*0")
+            row = readers.read_summary(place)
+            assert row is not None
+            told = (row.tool, row.points, row.base_model, row.last_loss)
+            assert told == (known[case.name], *(case.expected[name] for name in ("points", "base_model", "last_loss")))
+
+
 def test_roots_that_are_none_yield_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "loop").symlink_to("loop")

@@ -12,7 +12,8 @@ import pytest
 
 from engine import paths, registry
 from engine.errors import InputError
-from engine.history import removal
+from engine.history import notes, removal
+from engine.notes import Notes
 from engine.rundir import RunDir
 from tests.support import make_run
 
@@ -119,6 +120,14 @@ def test_a_copys_registration_stays(tmp_path: Path) -> None:
     assert registry.runs() == [("20261124-083000-aaaaa", run.path)]
 
 
+def test_notes_on_another_tools_run_go_along(tmp_path: Path) -> None:
+    runs = [foreign(tmp_path / name) for name in ("a", "b")]
+    for run in runs:
+        notes.save_foreign(run, notes.foreign(run), Notes(tags=("keep",)))
+    assert removal.carry_out(removal.plan(runs[0])).gone
+    assert len(list(notes.folder().glob("*.json"))) == 1 and notes.tags_of(runs[1]) == ["keep"]
+
+
 def test_a_forged_id_reaches_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", run_id="../../../victim")
     victim = paths.state_dir().parent / "victim.json"
@@ -178,6 +187,21 @@ def test_training_data_in_the_directory_is_never_removed(tmp_path: Path) -> None
                           "runs": "is the base model of this run"}  # fmt: skip
     assert removal.carry_out(plan).complete
     assert names(path) == {"merged", "merged/config.json", "eval.jsonl", "runs", "runs/events.out.tfevents.1"}
+
+
+def test_a_base_model_in_whose_directory_somebody_trained(tmp_path: Path) -> None:
+    run = foreign(tmp_path / "model")
+    for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json", "config.json", "merges.txt"):
+        (run / name).write_text("{}")
+    assert set(kept(removal.plan(run))) == {"model-00001-of-00002.safetensors", "model.safetensors.index.json"}
+    assert kept(removal.plan(run, everything=True)) == {}
+    (run / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(run)}))
+    for everything in (True, False):
+        plan = removal.plan(run, everything=everything)
+        assert set(kept(plan)) == {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "config.json",
+                                   "merges.txt", "tokenizer.json"}  # fmt: skip
+    assert removal.carry_out(plan).complete and {"config.json", "model.safetensors.index.json"} < names(run)
+    assert not (run / "checkpoint-10").exists() and not (run / "adapter_config.json").exists()
 
 
 def test_links_pipes_and_hard_links(tmp_path: Path) -> None:

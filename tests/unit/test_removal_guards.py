@@ -58,6 +58,14 @@ def test_a_live_run_is_refused(tmp_path: Path, state: str) -> None:
         assert refusal(run.path, **options) == f"is {state}"
 
 
+def test_a_process_that_outlived_its_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a")
+    lock = run.acquire_lock()
+    assert refusal(run.path) == "has ended, but one of its processes still holds its lock"
+    run.release_lock(lock)
+    assert removal.plan(run.path).ok
+
+
 def test_a_run_that_came_to_life_after_the_look(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a")
     run.release_lock(run.acquire_lock())

@@ -61,11 +61,31 @@ def test_the_trainers_own_best(tmp_path: Path) -> None:
     assert len(tops(removal.plan(run, checkpoints_only=True, keep=()))) == 4
 
 
+def test_the_record_that_went_furthest_counts(tmp_path: Path) -> None:
+    """The directory's own state may have been left by an earlier attempt."""
+    run = foreign(tmp_path / "out", ())
+    for step in (10, 20, 30):
+        checkpoint(run, step, rows((10, 1.4), (20, 1.3), (30, 1.2)), best=20)
+    old = {"global_step": 10, "log_history": rows((10, 1.0)), "best_model_checkpoint": "out/checkpoint-10"}
+    (run / "trainer_state.json").write_text(json.dumps(old))
+    assert tops(removal.plan(run, checkpoints_only=True)) == {"checkpoint-10"}
+
+
 def test_evaluations_between_the_saves(tmp_path: Path) -> None:
     run = foreign(tmp_path / "out", ())
     for step in (10, 20, 30):
         checkpoint(run, step, rows((7, 1.4), (14, 1.0), (28, 1.2)))
     assert kept(removal.plan(run, checkpoints_only=True))["checkpoint-20"] == "the best by eval_loss, 1 at step 14"
+
+
+def test_evaluations_of_another_log(tmp_path: Path) -> None:
+    run = foreign(tmp_path / "out", (10, 20, 30))
+    log = [
+        {"current_steps": step, "total_steps": 30, "eval_loss": loss}
+        for step, loss in ((10, 1.2), (20, 1.4), (30, 1.3))
+    ]
+    (run / "trainer_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    assert kept(removal.plan(run, checkpoints_only=True))["checkpoint-10"] == "the best by eval_loss, 1.2"
 
 
 def test_unknown_which_is_best(tmp_path: Path) -> None:

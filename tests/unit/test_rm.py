@@ -62,7 +62,7 @@ def test_asks_for_the_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert rm(run) == 2 and run.exists()
     said = capsys.readouterr()
-    assert "Type out to remove this" in said.out and "Nothing was removed" in said.err
+    assert "Type its name, out, to remove this" in said.out and "Nothing was removed" in said.err
     assert rm(run) == 0 and not run.exists()
     assert "Removed" in capsys.readouterr().out
 

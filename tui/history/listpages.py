@@ -52,7 +52,7 @@ def evaluations(record: RunRecord, width: int) -> Page:
             out.append((" " + fmt.fit(shown, COLUMN, "right"), colour))
         return [*out, *([(f"  {glyphs().check} best", "success")] if at == first else [])]
 
-    empty: Line = [("This run was never evaluated, or nothing in its directory tells of it.", "muted")]
+    empty: Line = [("No evaluation was logged in this directory.", "muted")]
     return Page(len(rows), line, [head] if rows else [], empty=empty)
 
 

@@ -167,5 +167,5 @@ def _line(setting: Setting, name_width: int, value_width: int, width: int) -> Li
         used = cell_len(value)
     source = clean(setting.source, 60)
     if source and width >= WITH_SOURCE and room - used > cell_len(source) + 3:
-        line += [(" " * (room - used - cell_len(source) - 1), "text"), (source, "rule")]
+        line += [(" " * (room - used - cell_len(source) - 1), "text"), (source, "muted")]
     return line

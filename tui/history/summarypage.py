@@ -25,24 +25,23 @@ WAYS = {
 }
 
 
-def standing(run: RunSummary) -> Line:
+def standing(run: RunSummary, width: int) -> list[Line]:
     """The state, and how it ended in words."""
     colour = "warning" if run.stalled else STATE_COLOURS.get(run.state, "muted")
-    line: Line = [(state_text(run.state, stalled=run.stalled), colour)]
+    sign: Line = [(state_text(run.state, stalled=run.stalled), colour)]
     reason = fmt.reason_after(run.state, run.reason)
-    if reason:
-        line += [("  ", "text"), *text(reason, limit=500)]
-    elif run.state == "unknown":
-        line.append(("  nothing in this directory says how it ended", "muted"))
+    if not reason and run.state == "unknown":
+        return [[*sign, ("  nothing in this directory says how it ended", "muted")]]
+    out = words.paragraph(clean(reason, 500), width, "text", [*sign, ("  ", "text")]) if reason else [sign]
     if run.resumable and not run.live and run.state != "completed":
-        line.append(("  can be resumed", "muted"))
-    return line
+        out[-1] = [*out[-1], (f"{dot() if reason else '  '}can be resumed", "muted")]
+    return out
 
 
 def lines(record: RunRecord, width: int, now: float | None = None) -> list[Line]:
     """The whole page."""
     run = record.summary
-    out = [*_standing(run, width), []]
+    out = [*standing(run, width), []]
     out += [
         row("model", text(run.base_model)),
         row("data", _data(record)),
@@ -57,14 +56,6 @@ def lines(record: RunRecord, width: int, now: float | None = None) -> list[Line]
     if run.tags:
         out.append(row("tags", [(f"{glyphs().dot} ".join(clean(tag, 60) + " " for tag in run.tags).strip(), "accent")]))
     return out + _problems(record, width)
-
-
-def _standing(run: RunSummary, width: int) -> list[Line]:
-    line = standing(run)
-    sign, rest = line[:1], "".join(part for part, _ in line[1:])
-    if sum(len(part) for part, _ in line) <= width - 2:
-        return [line]
-    return words.paragraph(rest.strip(), width, "text", [*sign, ("  ", "text")])
 
 
 def _data(record: RunRecord) -> Line:
@@ -94,12 +85,21 @@ def _recipe(record: RunRecord) -> Line:
         batch = f"batch {run.batch_size}{f' {times} {more}' if isinstance(more, int) else ''}"
     return joined(
         [
-            [(f"learning rate {words.rate(run.learning_rate)}", "text")] if run.learning_rate is not None else [],
+            _rate(record),
             rank,
             [(batch, "text")] if batch else [],
             [(f"length {run.max_seq_length:,}", "text")] if run.max_seq_length is not None else [],
         ]
     )
+
+
+def _rate(record: RunRecord) -> Line:
+    """The learning rate that was set; else the one that the log tells, which need not be the same."""
+    rate = record.summary.learning_rate
+    if rate is None:
+        return []
+    logged: Line = [] if "learning_rate" in record.settings else [(" as logged", "muted")]
+    return [(f"learning rate {words.rate(rate)}", "text"), *logged]
 
 
 def _reached(run: RunSummary) -> Line:
@@ -128,7 +128,7 @@ def _took(run: RunSummary, now: float) -> Line:
 
 def _metric(record: RunRecord, last: float | None, best: float | None, name: str, evaluated: bool) -> Line:
     if last is None and best is None:
-        none = "never evaluated" if evaluated and not len(record.evals) else ""
+        none = "no evaluation was logged" if evaluated and len(record.steps) and not len(record.evals) else ""
         return [(none, "muted")] if none else []
     where = best_step(record, name, evaluated)
     at = [(f" at step {where:,}", "muted")] if where is not None else []

@@ -156,7 +156,12 @@ class DetailViewing(RunPageActions):
             line.remove()
         if not keep and self.searches.pop(self.page, ""):
             self.lay_out()
+        self.call_after_refresh(self._searched)
+
+    def _searched(self) -> None:
+        """The line is gone."""
         self.say()
+        self.refresh_bindings()
 
     def action_errors(self) -> None:
         """Only warnings and errors of the log, or all lines."""

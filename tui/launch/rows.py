@@ -47,7 +47,7 @@ def setting(model: FormModel, info: SettingInfo, width: int, *, current: bool, e
     if entry is not None and not ladder.words(info):
         return line + _edited(model, info, problem, entry, space)
     value = _value(model, info, problem, space, marked=entry is not None)
-    if info.name in model.untold and space - length(value) > len(UNTOLD_WORDS) + 2:
+    if problem is None and info.name in model.untold and space - length(value) > len(UNTOLD_WORDS) + 2:
         value = [*value, (f"  {UNTOLD_WORDS}", "warning")]
     if problem is not None:
         return line + value + _message(problem, space - length(value))

@@ -21,6 +21,7 @@ from tui.widgets.lines import Line, length
 
 LABEL = 9
 NUMBER_AT = 19
+_UNTOLD = "The run that was cloned does not tell this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,9 @@ def _help(model: FormModel, info: SettingInfo, width: int) -> list[Line]:
 def _untold(model: FormModel, info: SettingInfo) -> str:
     """That the run these settings come from does not tell this one, and what it says instead."""
     said = model.remarks.get(info.name)
-    more = f" ({clean(said, 300)})" if said else ""
-    return f"The run that was cloned does not tell this{more}. Edit it, or Enter twice to keep it"
+    what = f"Not taken over from the run that was cloned: {clean(said, 300)}" if said else _UNTOLD
+    problem = model.problem(info.name)
+    return what if problem is not None else f"{what}. Edit it, or press Enter twice to keep it"
 
 
 def _in_full(problem: Problem) -> str:

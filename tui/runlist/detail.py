@@ -51,7 +51,9 @@ def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
     if (run.attempts or 1) > 1 and run.started:
         facts = [(f"attempt {run.attempts} {'from' if run.ended else 'since'}", f"{start}, {spent} in all")]
     else:
-        facts = [("started" if run.started else "made", start), ("took" if run.ended else "for", spent)]
+        facts = [("started" if run.started else "made" if run.created else "changed", start)]
+        if elapsed(run, now) is not None or run.live:
+            facts.append(("for" if run.live else "took", spent))
     least = sum(len(label) + cell_len(value) + 4 for label, value in facts)
     if run.ended:
         facts.append(("ended", fmt.clock(run.ended, now, long=True)))
@@ -61,6 +63,12 @@ def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
         facts.append(("best loss", fmt.loss(run.best_loss)))
     if run.points:
         facts.append(("logged steps", fmt.count(run.points)))
+    if run.learning_rate is not None:
+        facts.append(("rate", fmt.number(run.learning_rate, 3)))
+    if run.lora_r is not None:
+        facts.append(("r", fmt.count(run.lora_r)))
+    if run.bytes is not None:
+        facts.append(("size", fmt.size(run.bytes)))
     room = max(12, width - least - 6)
     model = fmt.cells(clean(run.base_model, 300)) if run.base_model else glyphs().dash
     if cell_len(model) > room:

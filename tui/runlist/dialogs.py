@@ -24,7 +24,9 @@ from tui.screens.dialog import Dialog, ScreenResultType
 def keys_of(table: str) -> Static:
     """The last line of a dialog: its keys."""
     rows = [row for row in TABLES[table] if row.show]
-    parts = [part for row in rows for part in ((display(row), "bold $accent"), f" {row.label}   ")]
+    plain = glyphs().ascii
+    keys = [row.key.split(",")[0] if plain and not display(row).isascii() else display(row) for row in rows]
+    parts = [part for key, row in zip(keys, rows, strict=True) for part in ((key, "bold $accent"), f" {row.label}   ")]
     return Static(Content.assemble(*parts).rstrip(), classes="dialog--foot")
 
 

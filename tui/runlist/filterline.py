@@ -117,6 +117,11 @@ class FilterBox(Vertical):
 
         what: str
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._completions: Sequence[Completion] = ()
+        self._wrong = False
+
     def compose(self) -> ComposeResult:
         """A sign, the line, what is said."""
         with Horizontal():
@@ -134,12 +139,14 @@ class FilterBox(Vertical):
         """What is said below it."""
         return self.query_one(Lines)
 
-    def on_mount(self) -> None:
-        """What can be typed."""
-        self.help(())
+    def on_resize(self) -> None:
+        """What is said has another width, or is said for the first time."""
+        if not self._wrong:
+            self.help(self._completions)
 
     def help(self, completions: Sequence[Completion]) -> None:
         """Say how the text could go on, or what kinds of filters there are."""
+        self._completions, self._wrong = completions, False
         self.line.offer(completions)
         width = self.size.width - 2
         parts: Line = []
@@ -158,6 +165,7 @@ class FilterBox(Vertical):
 
     def complain(self, message: str, position: int, *, wrong: bool = True) -> None:
         """Say what is wrong, or what is missing yet, with a mark below the place."""
+        self._wrong = True
         self.line.offer(())
         width = max(20, self.size.width - 2)
         scrolled = self.line.scroll_offset.x

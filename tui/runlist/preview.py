@@ -79,6 +79,9 @@ class PreviewReader:
         from engine.rundir import RunDir
         from tui.watch.feed import WatchFeed
 
+        if not RunDir(path).meta.is_dir():
+            self._deliver(_of_another_tool(path))
+            return None
         try:
             if os.stat(RunDir(path).events).st_size > MAX_BYTES:
                 self._deliver(Preview(path, (), True, too_long=True))
@@ -97,3 +100,15 @@ class PreviewReader:
                 break
         if updates or fresh:
             self._deliver(Preview(path, tuple(updates), fresh))
+
+
+def _of_another_tool(path: str) -> Preview:
+    """What another tool logged; it does not change under our eyes."""
+    from engine.history.readers import read_record
+    from tui.history.load import charted
+
+    try:
+        record = read_record(Path(path))
+        return Preview(path, (charted(record).update,) if record is not None else (), True)
+    except Exception:  # of a shape that nobody foresaw: its page says so
+        return Preview(path, (), True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.events import Resize
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tui.history.settingspage import Setting
 
 LOW, TALL = 30, 34
+LEAST_PATH = 12
 GRID = (110, 28)
 FLASH_SECONDS = 4.0
 OF_CURVES = frozenset(
@@ -133,8 +135,18 @@ class DetailScreen(DetailViewing):
     def on_resize(self, event: Resize) -> None:
         """Everything has the old width."""
         self.set_class(event.size.height < LOW, "-low")
-        self.top.set_right(shorten_path(self.path, event.size.width - 40))
+        self._show_title()
         self.call_after_refresh(self.lay_out)
+
+    def _show_title(self) -> None:
+        """Name and state, and as much of the path as there is room for."""
+        title = f"Run  {clean(self.path.name, 200)}"
+        if self.record is not None:
+            run = self.record.summary
+            title = f"Run  {clean(run.name, 200)}  {state_text(run.state, stalled=run.stalled)}"
+        self.top.set_title(title)
+        room = self.size.width - cell_len(title) - 16
+        self.top.set_right(shorten_path(self.path, room) if room >= LEAST_PATH else "")
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -160,8 +172,7 @@ class DetailScreen(DetailViewing):
         part = message.part
         if isinstance(part, Loaded):
             self.loaded, self.trouble = part, ""
-            run = part.record.summary
-            self.top.set_title(f"Run  {clean(run.name, 200)}  {state_text(run.state, stalled=run.stalled)}")
+            self._show_title()
         elif isinstance(part, Charted):
             self._chart(part)
         elif isinstance(part, Settings):

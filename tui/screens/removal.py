@@ -92,7 +92,8 @@ class RemovalScreen(Dialog[list[Path]]):
         """Look, in a thread."""
         self._title("Looking at what belongs to it" if len(self.paths) == 1 else "Looking at what belongs to them")
         self._foot(("esc", "back"))
-        self.run_worker(self._plan, name="removal-plan", thread=True, exit_on_error=False)
+        # Of a kind that never keeps the app from ending: a disk may not answer.
+        threading.Thread(target=self._plan, name="tunedeck-plan", daemon=True).start()
 
     def on_resize(self) -> None:
         """The list takes what room there is."""
@@ -224,7 +225,7 @@ class RemovalScreen(Dialog[list[Path]]):
             self._foot(("esc", "stop"))
             planned = sum(len(plan.entries) for plan in self.plans if plan.ok)
             self.call_after_refresh(lambda: self.on_removal_screen_progress(self.Progress(0, planned, 0)))
-            # A thread that the app's end does not wait for would leave half a run: it is told to stop instead.
+            # The app's end waits for this one, which is told to stop then: a file is removed whole or not at all.
             self.run_worker(self._work, name="removal", thread=True, exit_on_error=False)
 
     def action_back(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from tui.widgets.lines import Line, Lines
 
 TICK_SECONDS = 1.0
 TALL = 32
+MANY = 1000
 NEEDS_RUN = frozenset({"clone", "copy_path", "note"})
 NEEDS_LIST = frozenset({"filter", "order", "reverse", "group", "columns", "mark_all", "saved_filters"})
 
@@ -56,6 +58,7 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
         self.progress = Progress(searching=True)
         self.feed = RunsFeed(self._roots, self._deliver)
         self._able: tuple[object, ...] = ()
+        self._spared = 0
         self._tall = False
 
     # Widgets.
@@ -122,8 +125,15 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
         self.tell_ends(batch.changed)
         if batch.changed or batch.gone:
             self.list.update(batch.changed, batch.gone)
+            self._spare_the_collector()
         self.draw()
         await self._fit_chart()
+
+    def _spare_the_collector(self) -> None:
+        """Rows of runs are no rubbish: looking through all of them for some takes longer than a key may."""
+        if len(self.list.runs) >= self._spared + MANY:
+            self._spared = len(self.list.runs)
+            gc.freeze()
 
     @property
     def searching(self) -> bool:
@@ -203,13 +213,13 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
             return run is not None and run.tool == "tunedeck"
         if action == "move_queued":
             return self.list.can_move(run, parameters[0] if isinstance(parameters[0], int) else 1)
-        if action == "compare":
-            return len(self.list.runs) > 1 and (bool(self.list.marks) or None)
+        if action == "compare_how":
+            return len(self.list.runs) > 1 and not self.list.marks
         if action in ("remove", "export"):
             return run is not None and not self.list.marks and (action == "export" or not run.live)
         if action == "prune":
             return run is not None or bool(self.list.marks)
-        if action in ("unmark", "remove_marked", "export_marked"):
+        if action in ("compare", "unmark", "remove_marked", "export_marked"):
             return bool(self.list.marks)
         if action in ("fold", "fold_all"):
             return bool(self.list.group)

@@ -15,6 +15,8 @@ from typing import Any
 
 COMMAND = (sys.executable, "-P", "-m", "engine.history.index.helper")
 _READ = 1 << 18
+# How long the end of all helpers together is waited for (seconds): killed ones go at once, unless they hang.
+_END = 0.1
 
 
 class Helper:
@@ -94,7 +96,6 @@ class Crew:
 
     def start(self, role: str) -> Helper | None:
         """One more helper; ``None`` where no process can be started."""
-        self._ended = [process for process in self._ended if process.poll() is None]
         try:
             helper = Helper(self._command, role)
         except OSError:
@@ -105,6 +106,8 @@ class Crew:
 
     def poll(self, seconds: float) -> list[tuple[Helper, list[bytes] | None]]:
         """What helpers say within that time; ``None`` for one that has ended, which is then no longer here."""
+        if self._ended:
+            self._ended = [process for process in self._ended if process.poll() is None]
         waiting = [helper.flush() for helper in self.helpers]
         if any(waiting):
             seconds = min(seconds, 0.02)
@@ -141,7 +144,10 @@ class Crew:
         """End all and let the pipes go."""
         for helper in list(self.helpers):
             self.give_up(helper)
-        self._ended = [process for process in self._ended if process.poll() is None]
+        end = time.monotonic() + _END
         for process in self._ended:
-            process.returncode = -9  # not waited for; the system's first process inherits it
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.returncode = -9  # it hangs in the kernel; the system's first process inherits it
         self._selector.close()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # What was changed so shortly before it was read (seconds) may change again within the same tick of its clock.
 _TICK = 2.0
+Words = tuple[str, list[str]]
+_NONE: Words = ("", [])
 
 
 def look(path: Path, known: bytes | None) -> Entry | bool:
@@ -26,12 +28,12 @@ def look(path: Path, known: bytes | None) -> Entry | bool:
     from engine.history.index.rows import Entry, pack
 
     own = os.path.isdir(path / META)
-    tags = [] if own else _tags(path)
+    words = _NONE if own else _words(path)
     # Before anything is read: what changes meanwhile has another print the next time.
-    digest = _digest(readers.prints(path), tags)
+    digest = _digest(readers.prints(path), _folders(path), words)
     if known and digest == known:
         return True
-    run = _read(path, own, tags)
+    run = _read(path, own, words)
     if run is None:
         return False
     if run.modified is None or not 0 <= run.modified < time.time() - _TICK:
@@ -42,10 +44,10 @@ def look(path: Path, known: bytes | None) -> Entry | bool:
 def reread(path: Path) -> RunSummary | None:
     """One run as it is at this moment, in this process; ``None`` if there is none (any more)."""
     own = os.path.isdir(path / META)
-    return _read(path, own, [] if own else _tags(path))
+    return _read(path, own, _NONE if own else _words(path))
 
 
-def _read(path: Path, own: bool, tags: list[str]) -> RunSummary | None:
+def _read(path: Path, own: bool, words: Words) -> RunSummary | None:
     from engine.history import readers
     from engine.history.readers.place import total_bytes
 
@@ -54,7 +56,8 @@ def _read(path: Path, own: bool, tags: list[str]) -> RunSummary | None:
         return None
     return replace(
         run,
-        tags=run.tags if own else tags,
+        name=run.name if own else words[0] or run.name,
+        tags=run.tags if own else words[1],
         bytes=total_bytes(path) if run.bytes is None else run.bytes,
         path=str(path),
         sparkline=run.sparkline[:64],
@@ -62,17 +65,34 @@ def _read(path: Path, own: bool, tags: list[str]) -> RunSummary | None:
     )
 
 
-def _tags(path: Path) -> list[str]:
+def _words(path: Path) -> Words:
+    """What people wrote on a run of another tool: its name and tags."""
     try:
-        from engine.history.notes import tags_of
+        from engine.history.notes import foreign
 
-        return list(tags_of(path))
+        found = foreign(path)
+        return found.name, list(found.tags)
     except (ImportError, OSError, ValueError):
-        return []
+        return _NONE
 
 
-def _digest(prints: tuple[object, ...], tags: list[str]) -> bytes:
-    text = repr((prints, tags)).encode("utf-8", "surrogatepass")
+def _folders(path: Path) -> list[tuple[str, int, int]]:
+    """The folders of a run with their times: what comes or goes in them changes its size."""
+    found = []
+    try:
+        found.append(("", 0, os.stat(path).st_mtime_ns))
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    info = entry.stat(follow_symlinks=False)
+                    found.append((entry.name, info.st_ino, info.st_mtime_ns))
+    except OSError:
+        pass
+    return sorted(found)[:1000]
+
+
+def _digest(*parts: object) -> bytes:
+    text = repr(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=16, key=_code()).digest()
 
 

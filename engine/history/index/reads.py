@@ -21,8 +21,8 @@ _STUCK = 2
 
 
 def readers_wanted() -> int:
-    """How many helpers read: one for each core, and not more than three, for each takes its memory."""
-    return max(1, min(3, len(os.sched_getaffinity(0))))
+    """How many helpers read: one for each core, and not more than two, for each takes its memory."""
+    return max(1, min(2, len(os.sched_getaffinity(0))))
 
 
 @dataclass(slots=True)
@@ -41,13 +41,15 @@ class Reads:
         """One more run to read; ``known`` is the print of the row that is there."""
         self.waiting.setdefault(key, deque()).append((path, known.hex() if known else None))
 
-    def _left(self) -> int:
+    @property
+    def left(self) -> int:
+        """How many were given to no helper yet."""
         return sum(map(len, self.waiting.values())) + len(self.alone)
 
     @property
     def over(self) -> bool:
         """Whether everything was read, or will not be."""
-        return not self._left() and not any(helper.asked for helper in self.crew.of("read"))
+        return not self.left and not any(helper.asked for helper in self.crew.of("read"))
 
     def unreachable(self) -> dict[str, str]:
         """Roots given up while their runs were read."""
@@ -55,7 +57,7 @@ class Reads:
 
     def hand_out(self) -> None:
         """Give every helper that is free something to do; begin others where they are needed."""
-        left = self._left()
+        left = self.left
         if not left:
             return
         helpers = self.crew.of("read")

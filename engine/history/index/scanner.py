@@ -26,6 +26,8 @@ from engine.history.summary import RunSummary
 _EVERY = 0.15
 # How many rows are fetched or written at once at most.
 _PORTION = 1000
+# A scan that has so many runs left to read will take a while.
+_LONG = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,11 @@ class Scanner:
         """What the index knows of the runs that a scan would find; nothing of theirs is looked at."""
         from engine import registry
 
-        launched = [str(path) for _, path in registry.entries()] if self._registered else []
-        return self.index.rows([*self.roots(), *launched])
+        roots = self.roots()
+        below = Below(roots)
+        others = any(below.root_of(path) is None for path in self.index.paths())
+        launched = [str(path) for _, path in registry.entries()] if self._registered and others else []
+        return self.index.rows([*roots, *launched])
 
     def scan(self, stop: Callable[[], bool] | Any = None) -> Iterator[Batch]:
         """Look at everything once. ``stop`` (a function, or an event) ends it early; the last batch is not searching."""
@@ -149,6 +154,7 @@ class _Scan:
             self.walks.look_after()
             self.reads.look_after()
             self.reads.hand_out()
+            self._spare()
             now = time.monotonic()
             ready = bool(self.rows or self.same)
             if (first and ready) or now - last > (_EVERY if ready else 3 * _EVERY):
@@ -158,6 +164,12 @@ class _Scan:
         changed = self._changed()
         gone = self._gone()
         yield Batch(changed, gone, False, self.done, len(self.seen), self._unreachable())
+
+    def _spare(self) -> None:
+        """A helper that will have nothing to do for long gives its memory back."""
+        if self.reads.left > _LONG and self.walks.over and not self.walks.silent():
+            for helper in self.crew.of("walk"):
+                self.crew.give_up(helper)
 
     def _batch(self) -> Batch:
         return Batch(self._changed(), frozenset(), True, self.done, len(self.seen), self._unreachable())

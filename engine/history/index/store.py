@@ -24,10 +24,11 @@ from engine.history.summary import RunSummary
 NAME = "history.sqlite3"
 VERSION = 1
 # How long one process waits for another that writes (seconds).
-WAIT = 10.0
+WAIT = 5.0
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS runs (path BLOB PRIMARY KEY, digest BLOB, layout INT, live INT, crc INT, row BLOB)"
 )
+_PUT = "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)"
 _ONES = 500
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
@@ -53,6 +54,8 @@ class Index:
         self._closed = False
         # Checksums of the rows that were handed out: what has changed since is news.
         self.delivered: dict[str, int] = {}
+        # How often it was given up to wait for another process.
+        self.refusals = self._waits = 0
 
     @property
     def in_memory(self) -> bool:
@@ -82,6 +85,12 @@ class Index:
                     runs.append(run)
         return runs
 
+    def paths(self) -> list[str]:
+        """All paths that there are rows of."""
+        query = "SELECT path FROM runs WHERE layout = ?"
+        found = self._do(lambda db: db.execute(query, (codec.LAYOUT,)).fetchall()) or []
+        return [os.fsdecode(path) for (path,) in found]
+
     def known(self) -> dict[str, Known]:
         """What is known of all runs, without their rows."""
         query = "SELECT path, digest, live, crc FROM runs WHERE layout = ?"
@@ -102,7 +111,7 @@ class Index:
     def put(self, entries: Sequence[Entry]) -> None:
         """Keep rows, in place of earlier ones of the same paths."""
         values = [(os.fsencode(e.path), e.digest, codec.LAYOUT, int(e.live), zlib.crc32(e.row), e.row) for e in entries]
-        self._write("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", values)
+        self._write(_PUT, values)
 
     def drop(self, places: Iterable[str]) -> None:
         """Forget runs that are gone."""
@@ -128,16 +137,19 @@ class Index:
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """The answer of the database, ``None`` where it has none: of the next one, if this one must be given up."""
         with self._lock:
-            for _ in range(3):
+            for tries in range(4):
                 if self._closed:
                     return None
                 try:
-                    return work(self._connected())
+                    found = work(self._connected())
                 except sqlite3.Error as error:
-                    if not self._recover(error):
+                    if not self._recover(error, last=tries > 1):
                         return None
                 except OSError:
                     self._to_memory()
+                else:
+                    self._waits = 0
+                    return found
         return None
 
     def _connected(self) -> sqlite3.Connection:
@@ -151,7 +163,9 @@ class Index:
         if self._path is None:
             return _prepare(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(FileExistsError):
+            # Only a new file is opened here: to close an old one would drop the locks that this process has on it.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(self._path, timeout=WAIT, isolation_level=None, check_same_thread=False)
         try:
             _prepare(db)
@@ -161,7 +175,7 @@ class Index:
         self._inode = _identity(self._path)
         return db
 
-    def _recover(self, error: sqlite3.Error) -> bool:
+    def _recover(self, error: sqlite3.Error, *, last: bool) -> bool:
         """Get over an error; whether it is worth trying again."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if self._connection is not None:
@@ -169,15 +183,17 @@ class Index:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
         if code & 0xFF in _BUSY:
+            self.refusals, self._waits = self.refusals + 1, self._waits + 1
+            if self._waits > 1:  # locks that are never given back, or do not work there
+                self._disconnect()
+                self._path = None
             return False  # what could not be written is read again next time
-        if self._path is None:
+        if self._path is None or code == sqlite3.SQLITE_READONLY_DBMOVED:
             self._disconnect()
-        elif code & 0xFF in _NO_ROOM and code != sqlite3.SQLITE_READONLY_DBMOVED:
+        elif last or code & 0xFF in _NO_ROOM:
             self._to_memory()
-        elif code != sqlite3.SQLITE_READONLY_DBMOVED:
-            self._remove()
         else:
-            self._disconnect()
+            self._remove()
         return True
 
     def _remove(self) -> None:
@@ -192,19 +208,15 @@ class Index:
 
     def _to_memory(self) -> None:
         """Go on without the disk, with the rows that stand in the file."""
-        earlier, self._connection, self._path = self._connection, None, None
-        with contextlib.suppress(sqlite3.Error):
-            self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            if earlier is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    earlier.backup(self._connection)
-            try:
-                _prepare(self._connection)
-            except sqlite3.Error:
-                self._connection = None
-        if earlier is not None:
+        earlier: list[tuple[object, ...]] = []
+        if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
-                earlier.close()
+                earlier = self._connection.execute("SELECT * FROM runs").fetchall()
+        self._disconnect()
+        self._path = None
+        with contextlib.suppress(sqlite3.Error):
+            self._connection = self._open()
+            self._connection.executemany(_PUT, earlier)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -26,7 +26,7 @@ def read_summary(path: Path) -> RunSummary | None:
     if not _is_directory(path):
         return None
     try:
-        found = own.summary(path) if _is_directory(path / META) else None
+        found = own.summary(path) if _is_own(path) else None
         return found if found is not None else foreign.summary(path)
     except _FAULTS as error:
         return _unreadable(path, error)
@@ -41,7 +41,7 @@ def read_record(path: Path) -> RunRecord | None:
     if not _is_directory(path):
         return None
     try:
-        found = own.record(path) if _is_directory(path / META) else None
+        found = own.record(path) if _is_own(path) else None
         return found if found is not None else whole.record(path)
     except _FAULTS as error:
         return RunRecord(_unreadable(path, error))
@@ -52,6 +52,11 @@ def prints(path: Path) -> tuple[object, ...]:
     from engine.history.readers.place import fingerprint
 
     return fingerprint(Path(path))
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a record of ours stands there, and no link to another's."""
+    return _is_directory(path / META) and not os.path.islink(path / META)
 
 
 def _is_directory(path: Path) -> bool:

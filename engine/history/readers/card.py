@@ -22,9 +22,9 @@ _RESULT = re.compile(r"^[-*] ([A-Z][\w \-@/]{0,40}): (-?[\d.]+(?:e[-+]?\d+)?|nan
 _TUNED = re.compile(r"fine-tuned version of \[([^\]\n]{1,300})\]")
 _SECTION = re.compile(r"^#{2,4} (.{1,60})$", re.MULTILINE)
 # Words that only a card of a training has.
-SIGNS = ("generated_from_trainer", "This model is a fine-tuned version of", "Training hyperparameters",
-         "generated automatically according to the information the Trainer had access to", "axolotl version:",
-         "trained using [TRL]", "trained 2x faster", "fine-tuned using [LLaMA-Factory]", "Model Card for Model ID")  # fmt: skip
+SIGNS = ("generated automatically according to the information the Trainer had access to", "generated_from_trainer",
+         "This model is a fine-tuned version of", "Training hyperparameters", "axolotl version:", "Built with Axolotl",
+         "trained using [TRL]", "trained 2x faster", "fine-tuned using [LLaMA-Factory]")  # fmt: skip
 _TAGS = frozenset({"generated_from_trainer", "trl", "axolotl", "llama-factory", "sft", "dpo", "grpo"})
 
 
@@ -46,10 +46,12 @@ class Card:
 
 
 def is_training(data: bytes) -> bool:
-    """Whether a text is the card of a training: told by its beginning."""
+    """Whether a text is the card of a training, told by its beginning: a page about trainings has no head in YAML."""
     head = data[:8192].decode("utf-8", "replace")
-    return any(sign in head for sign in SIGNS[:-1]) or (
-        head.lstrip().startswith("---") and bool(_tags(_front(head)) & _TAGS)
+    if SIGNS[0] in head:
+        return True
+    return head.lstrip().startswith("---") and (
+        any(sign in head for sign in SIGNS) or bool(_tags(_front(head)) & _TAGS)
     )
 
 

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from engine import status as states
-from engine.history.readers.numbers import seconds, text
+from engine.history.readers.numbers import count, seconds, text
 from engine.history.readers.place import GATHERED, total_bytes
 from engine.history.readers.sources import Reading, reading
 from engine.history.readers.tool import guess
@@ -96,7 +96,7 @@ def _identity(path: Path) -> str:
 def _steps(found: Reading) -> tuple[int | None, int | None]:
     log = found.log
     if log is None:
-        return None, None
+        return count(found.results.get("global_step")), None
     step = log.step if log.step is not None else found.figures.last_step
     others = [other.step for other in found.logs if not other.damaged and not other.sampled and not other.merges]
     return max([value for value in (step, *others) if value is not None], default=None), log.total

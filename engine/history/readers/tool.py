@@ -16,7 +16,7 @@ _SWIFT_ROWS = frozenset(
 _AXOLOTL_ROWS = frozenset({"memory/max_mem_active(gib)", "memory/max_mem_allocated(gib)", "memory/device_mem_reserved(gib)",
                            "memory/max_active (GiB)", "memory/max_allocated (GiB)", "memory/device_reserved (GiB)",
                            "tokens_per_second_per_gpu", "tokens/train_per_sec_per_gpu"})  # fmt: skip
-_TRL_ROWS = frozenset({"num_tokens", "mean_token_accuracy", "rewards/chosen", "rewards/rejected", "rewards/margins",
+_TRL_ROWS = frozenset({"num_tokens", "mean_token_accuracy", "rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen",
                        "reward", "reward_std", "completion_length", "completions/mean_length", "objective/kl", "nll_loss",
                        "log_odds_ratio", "loss/policy_avg", "eval_rewards/chosen", "frac_reward_zero_std", "kl",
                        "eval_mean_token_accuracy", "eval_num_tokens", "min_reward", "center_rewards_loss"})  # fmt: skip
@@ -49,7 +49,12 @@ def guess(signs: Signs) -> str:
         return SWIFT
     if signs.factory or signs.tags & {"llama-factory", "llamafactory", "llama_factory"}:
         return LLAMA_FACTORY
-    if signs.axolotl or "axolotl" in signs.tags or "axolotl version:" in signs.words or _AXOLOTL_ROWS & keys:
+    if (
+        signs.axolotl
+        or "axolotl" in signs.tags
+        or signs.words & {"axolotl version:", "Built with Axolotl"}
+        or _AXOLOTL_ROWS & keys
+    ):
         return AXOLOTL
     model = signs.base_model or ""
     if signs.unsloth or "unsloth" in signs.tags or "unsloth" in signs.words or _UNSLOTH_MODEL.search(model):

@@ -17,7 +17,7 @@ from engine.history.removal import layouts
 from engine.history.removal.handles import person
 from engine.history.walk import is_run
 from engine.records import sane_run, sane_status
-from engine.rundir import FORMAT, META, RunDir, read_json
+from engine.rundir import FORMAT, META, RunDir
 
 # A run of another machine that was not heard for so long (seconds) is believed to be over.
 SILENT = 24 * 3600.0
@@ -25,12 +25,6 @@ _SYSTEM = frozenset(
     ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root", "/run",
      "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/local", "/usr/share", "/var", "/var/lib", "/var/tmp")
 )  # fmt: skip
-# Settings that name files and directories which a run was made from.
-_SOURCES = {
-    "train_path": "is the training data",
-    "eval_path": "is the evaluation data",
-    "base_model": "is the base model",
-}
 
 
 def place_problems(path: Path, info: os.stat_result, names: set[str], *, whole: bool) -> list[Problem]:
@@ -71,7 +65,11 @@ def state_problems(run: RunDir) -> tuple[list[Problem], list[Problem]]:
     form = record.get("format")
     if isinstance(form, int) and form > FORMAT:
         return [Problem("newer-format", "was recorded by a newer version", "Remove it with that one", file=where)], []
-    state = states.infer(status or None, locked=run.lock_state)
+    locked = run.lock_state
+    state = states.infer(status or None, locked=locked)
+    if not state.live and locked:
+        text = "has ended, but one of its processes still holds its lock"
+        return [Problem("run-in-use", text, "End that process first", file=where)], []
     if not state.live:
         return [], []
     if state.here:
@@ -99,32 +97,6 @@ def dependents(path: Path) -> Iterator[tuple[str, bool, str, str]]:
             state = states.infer(sane_status(run.read_status())[0] or None, locked=run.lock_state)
             for what, used in uses:
                 yield str(record.get("name") or run_id), state.live, what, used
-
-
-def sources(path: Path, tool_record: dict[str, Any]) -> dict[tuple[int, int], str]:
-    """What the run was made from and has in its own directory: identity and the words why it stays."""
-    found: dict[tuple[int, int], str] = {}
-    config = tool_record.get("config")
-    named = dict(config) if isinstance(config, dict) else {}
-    data = tool_record.get("data")
-    for part, value in data.items() if isinstance(data, dict) else ():
-        if isinstance(value, dict):
-            named[f"data {part}"] = value.get("path")
-    for setting, value in named.items():
-        if setting == "output_dir" or not isinstance(value, str) or not value or "\0" in value:
-            continue
-        why = _SOURCES.get(
-            setting, "is data" if setting.startswith("data ") else f"is what the setting {setting} names"
-        )
-        for look in (os.lstat, os.stat):
-            try:
-                info = look(path / Path(value).expanduser())
-            except (OSError, RuntimeError, ValueError):
-                continue
-            found.setdefault((info.st_dev, info.st_ino), f"{why} of this run")
-    here = os.lstat(path)
-    found.pop((here.st_dev, here.st_ino), None)
-    return found
 
 
 def writers(path: Path) -> list[tuple[int, str]]:
@@ -202,23 +174,6 @@ def _checkpoint_of(path: Path) -> Path | None:
     return path.parent if META in names or layouts.shows_training(names) else None
 
 
-def foreign_record(path: Path) -> dict[str, Any]:
-    """What another tool's small records say of data and base model, as :func:`sources` takes it."""
-    found: dict[str, Any] = {}
-    for name, keys in (("args.json", {"model": "base_model", "dataset": "train_path"}),
-                       ("adapter_config.json", {"base_model_name_or_path": "base_model"})):  # fmt: skip
-        record = read_json(path / name) or {}
-        for key, setting in keys.items():
-            value = record.get(key)
-            texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-            for number, text in enumerate(text for text in texts if isinstance(text, str)):
-                found[setting if not number else f"{setting} {number + 1}"] = text
-    return {"config": found}
-
-
 def process_name(pid: int) -> str:
     """What a process is called, untrusted."""
     return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip() if process.started(pid) is not None else "?"
-
-
-__all__ = ["dependents", "foreign_record", "place_problems", "sources", "state_problems", "writers"]

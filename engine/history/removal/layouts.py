@@ -18,7 +18,8 @@ QUARANTINE = f"{META}.removing-"
 
 _MODEL = """
 adapter_config.json adapter_model.safetensors adapter_model.bin adapter_model-*.safetensors adapter_model-*.bin
-adapter_model.safetensors.index.json adapter_model.bin.index.json config.json generation_config.json configuration.json
+adapter_model.safetensors.index.json adapter_model.bin.index.json adapters.safetensors *_adapters.safetensors
+config.json generation_config.json configuration.json
 model.safetensors model-*.safetensors model.safetensors.index.json pytorch_model.bin pytorch_model-*.bin
 pytorch_model.bin.index.json consolidated.*.pth params.json value_head.safetensors value_head.bin v_head.bin
 modules.json config_sentence_transformers.json sentence_bert_config.json non_lora_trainables.bin
@@ -95,6 +96,7 @@ def _compiled(globs: str) -> re.Pattern[str]:
 _ROOT_FILES = _compiled(_MODEL + _TRAINER)
 _FOLDERS = [(_compiled(name), _compiled(files), name in _NESTED) for name, files in _WITHIN.items()]
 _OPTIMIZER_FILES, _OPTIMIZER_PLACES = _compiled(_OPTIMIZER), _compiled(_OPTIMIZER_FOLDERS)
+_WEIGHTS = _compiled("model.safetensors model-*.safetensors pytorch_model.bin pytorch_model-*.bin *model*.index.json")
 _MODEL_FILES, _NOTHING = _compiled(_MODEL), re.compile(r"(?!)")
 
 
@@ -170,6 +172,16 @@ def is_model(names: Iterable[str]) -> bool:
     """Whether the names in a directory are a model's: weights or a tokenizer beside ``config.json``."""
     found = set(names)
     return "config.json" in found and len([name for name in found if _MODEL_FILES.fullmatch(name)]) > 1
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a file is one of a whole model's: its weights, settings or tokenizer, and no adapter's."""
+    return bool(_MODEL_FILES.fullmatch(name)) and not name.startswith("adapter")
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file holds a whole model's weights, or says how they are split, or how they were made up."""
+    return bool(_WEIGHTS.fullmatch(name))
 
 
 def order(name: str) -> tuple[int, int, str]:

@@ -17,6 +17,7 @@ from engine.history.removal.handles import folder, kind_of, look, mount_of, reas
 from engine.history.removal.layouts import CHECKPOINT, IN_ROOT
 from engine.history.removal.pruning import BEST, LAST
 from engine.history.removal.records import CHECKPOINTS, DIRECTORY, LINK, RUN, STATES, Entry, Kept, Plan
+from engine.history.removal.sources import foreign_record, sources
 from engine.history.removal.survey import Survey
 from engine.rundir import META, RunDir
 from engine.text import clean
@@ -81,7 +82,7 @@ def _plan(result: Plan, optimizer_states: bool, keep: list[str | int], everythin
         needed = _needed(result)
         if result.refused:
             return
-        survey = Survey(mount_of(fd), guards.sources(path, record), everything)
+        survey = Survey(mount_of(fd), sources(path, record, names, everything=everything), everything)
         if result.what == RUN:
             survey.walk(fd, IN_ROOT)
             result.entries, result.kept = survey.entries, survey.kept
@@ -111,7 +112,7 @@ def _own(result: Plan) -> dict[str, Any]:
 def _foreign(result: Plan) -> dict[str, Any]:
     summary = read_summary(result.path) if not result.refused else None
     result.tool = summary.tool if summary is not None else result.tool
-    return guards.foreign_record(result.path)
+    return foreign_record(result.path, summary)
 
 
 def _in_use(result: Plan) -> None:

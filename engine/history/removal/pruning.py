@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from engine.checkpoints import newest_valid
 from engine.events import number
+from engine.history.readers import read_record
 from engine.history.removal.layouts import CHECKPOINT
 from engine.rundir import META, RunDir
 
 BEST, LAST = "best", "last"
-# A trainer's state larger than this is not read for an answer that a newer, shorter one may give.
-_MOST_BYTES = 256 << 20
+# Of a trainer's state larger than this only what the readers of all logs make of it is used.
+_MOST_BYTES = 64 << 20
 
 
 def steps_of(path: Path) -> dict[int, str]:
@@ -57,25 +60,19 @@ def choose(path: Path, keep: Iterable[str | int]) -> tuple[dict[str, list[str]],
 
 def _best(path: Path, steps: dict[int, str]) -> Iterator[tuple[int, str]]:
     """Steps that somebody's figures call the best; they may differ, then all of them are named."""
-    states = [path / "trainer_state.json", *(path / name / "trainer_state.json" for name in reversed(steps.values()))]
-    losses: dict[int, float] = {}
-    for state in map(_read, states):
-        if not state:
-            continue
-        losses = _eval_losses(state.get("log_history"))
-        best = state.get("best_model_checkpoint")
-        if isinstance(best, str) and (match := CHECKPOINT.fullmatch(re.split(r"[/\\]", best.rstrip("/\\"))[-1])):
-            yield int(match[1]), "the best by the trainer's own record"
-        break  # the newest one that can be read holds all that the others do
-    if (path / META).is_dir():
-        losses = _own_losses(path) or losses
+    state = _newest_state(path, steps)
+    losses = _eval_losses(state.get("log_history"))
+    best = state.get("best_model_checkpoint")
+    if isinstance(best, str) and (match := CHECKPOINT.fullmatch(re.split(r"[/\\]", best.rstrip("/\\"))[-1])):
+        yield int(match[1]), "the best by the trainer's own record"
+    losses = (_own_losses(path) if (path / META).is_dir() else {}) or losses or _logged(path)
     at: dict[int, tuple[float, int]] = {}
-    before = -1
+    known, before = sorted(losses), -1
     for step in steps:
         # Where evaluations come at other steps than saves, the last one before a save tells of it.
-        seen = max((when for when in losses if before < when <= step), default=None)
-        if seen is not None:
-            at[step] = losses[seen], seen
+        place = bisect_right(known, step)
+        if place and known[place - 1] > before:
+            at[step] = losses[known[place - 1]], known[place - 1]
         before = step
     if at:
         step = min(at, key=lambda step: (at[step][0], step))
@@ -83,9 +80,15 @@ def _best(path: Path, steps: dict[int, str]) -> Iterator[tuple[int, str]]:
         yield step, f"the best by eval_loss, {loss:.6g}" + (f" at step {seen}" if seen != step else "")
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    import json
+def _newest_state(path: Path, steps: dict[int, str]) -> dict[str, Any]:
+    """The trainer's state that went furthest: the directory's own may be of an earlier attempt. Empty if there is none."""
+    own = _read(path / "trainer_state.json")
+    saved = (_read(path / name / "trainer_state.json") for name in reversed(steps.values()))
+    found = [state for state in (own, next((state for state in saved if state), None)) if state]
+    return max(found, key=lambda state: _number(state.get("global_step")) or 0.0, default={})
 
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
@@ -114,6 +117,17 @@ def _own_losses(path: Path) -> dict[int, float]:
     evals = RunFollower(RunDir(path).path).read_all().evals
     losses = evals.column("eval_loss")
     return {step: loss for step, loss in zip(evals.steps, losses, strict=True) if math.isfinite(loss)}
+
+
+def _logged(path: Path) -> dict[int, float]:
+    """What any other log of the directory tells."""
+    record = read_record(path)
+    if record is None:
+        return {}
+    steps, losses = record.evals.pair("eval_loss")
+    return {
+        int(step): loss for step, loss in zip(steps, losses, strict=True) if math.isfinite(step) and math.isfinite(loss)
+    }
 
 
 def _number(value: Any) -> float | None:

@@ -94,7 +94,8 @@ class Plan:
     def confirms(self, text: str) -> bool:
         """Whether what somebody typed is this run's name (or id)."""
         typed = text.strip()
-        return bool(typed) and typed in (self.name.strip(), self.id or self.name.strip())
+        # A name that cannot be drawn cannot be typed either, but it can be pasted or come from a script.
+        return bool(typed) and (typed in (self.name.strip(), self.id or self.name.strip()) or text == self.path.name)
 
     def groups(self) -> list[Group]:
         """The entries by the first part of their paths, in the order in which they go."""
