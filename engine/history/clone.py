@@ -103,7 +103,8 @@ def _is_off(name: str, told: Told) -> bool:
     if name in ("neftune_noise_alpha", "eval_fraction", "early_stopping_patience", "save_total_limit"):
         value = told.number(name, *(("val_size", "val_set_size") if name == "eval_fraction" else ()))
         return value is not None and value <= 0
-    return name in ("revision", "data_seed")  # nobody sets these without a reason; their empty value is everyone's
+    # Nobody sets these without a reason: their empty value is everyone's. And there is only one kind of model here.
+    return name in ("revision", "data_seed", "task_type")
 
 
 def _say_more(result: Clone, told: Told) -> None:

@@ -228,7 +228,7 @@ def target_modules(told: Told) -> Any:
 def modules_to_save(told: Told) -> Any:
     """Layers that were trained whole."""
     value = told.get("modules_to_save", "additional_target", "lora_modules_to_save")
-    return value.split(",") if isinstance(value, str) else value
+    return value.split(",") if isinstance(value, str) else value or None
 
 
 def init_lora_weights(told: Told) -> Any:

@@ -265,7 +265,7 @@ async def test_a_screen_at_rest_sends_nothing(tmp_path: Path, records: dict[Path
             before(painter, *more)
 
         app._display = spy  # type: ignore[method-assign]
-        for page in "134":
+        for page in "341":
             await pilot.press(page)
             await pilot.pause(0.6)
             assert screen in painted

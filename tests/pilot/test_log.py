@@ -176,10 +176,11 @@ async def test_the_place_is_kept_while_lines_come_and_the_flood_is_said(tmp_path
             file.writelines(f"  line {i}\n" for i in range(100, 100_000))
         await until(pilot, lambda: app.log_pane._view.size > 1_000_000)
         assert app.body == before and " of 1." in app.rule
-        for _ in range(3):
-            await until(pilot, lambda: not app.log_pane._pending)
+        for _ in range(500):  # what was skipped is read, and until then there is no further page
+            if any("line 110" in line for line in app.body):
+                break
             await pilot.press("pagedown")
-        await until(pilot, lambda: any("line 110" in line for line in app.body))  # what was skipped is read
+        assert any("line 110" in line for line in app.body)
         await pilot.press("end")
         await until(pilot, lambda: "line 99999" in app.body[-1])
         with path.open("a") as file:

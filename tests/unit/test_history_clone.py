@@ -292,6 +292,36 @@ def test_a_directory_of_llama_factory_is_cloned(tmp_path: Path) -> None:
     assert "train_path" in found.unknown and any("identity" in remark for remark in found.remarks)
 
 
+def test_a_directory_of_ms_swift_is_cloned(tmp_path: Path) -> None:
+    run = tmp_path / "v0-20250926-114832"
+    run.mkdir()
+    told = {
+        "model": "Qwen/Qwen2.5-7B-Instruct", "model_type": "qwen2_5", "train_type": "lora", "template": "qwen2_5", "max_length": 2048,
+        "torch_dtype": "bfloat16", "target_modules": ["all-linear"], "modules_to_save": [], "lora_rank": 8, "lora_alpha": 32,
+        "lora_bias": "none", "init_weights": True, "loss_scale": "default", "per_device_train_batch_size": 1, "learning_rate": 0.0001,
+        "gradient_accumulation_steps": 16, "adam_beta2": 0.95, "num_train_epochs": 1.0, "max_steps": -1, "warmup_ratio": 0.05,
+        "warmup_steps": 0, "eval_strategy": "no", "eval_steps": 50.0, "save_strategy": "steps", "save_steps": 50.0, "logging_steps": 5,
+        "split_dataset_ratio": 0.0, "dataset": ["swift/self-cognition#500"], "quant_bits": None, "rank": -1, "global_world_size": 1,
+    }  # fmt: skip
+    (run / "args.json").write_text(json.dumps(told))
+    (run / "logging.jsonl").write_text(
+        '{"loss": 2.0, "learning_rate": 2e-05, "epoch": 0.01, "global_step/max_steps": "1/94"}\n'
+    )
+    record = readers.read_record(run)
+    assert record is not None
+    found = clone(record)
+    check_valid(found)
+    expected = {
+        "base_model": "Qwen/Qwen2.5-7B-Instruct", "dtype": "bfloat16", "max_seq_length": 2048, "lora_r": 8, "lora_alpha": 32,
+        "target_modules": "all-linear", "bias": "none", "init_lora_weights": "default", "assistant_only_loss": True, "batch_size": 1,
+        "gradient_accumulation_steps": 16, "adam_beta2": 0.95, "warmup_ratio": 0.05, "save_steps": 50, "logging_steps": 5,
+    }  # fmt: skip
+    assert {name: found.values.get(name) for name in expected} == expected
+    assert "train_path" in found.unknown and not {"max_steps", "eval_steps", "eval_path", "task_type"} & set(
+        found.unknown
+    )
+
+
 def test_an_adapter_alone_is_cloned_as_far_as_it_goes(tmp_path: Path) -> None:
     run = tmp_path / "adapter" / "checkpoint-10"
     run.mkdir(parents=True)

@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 import types
+from array import array
 from pathlib import Path
 
 import pytest
 
 import engine.history.index.reads as reads
+import engine.history.index.store as store
 import engine.history.index.walks as walks
 from engine import registry
 from engine.errors import RunNotFoundError
@@ -110,6 +112,22 @@ def test_what_another_process_read_is_news_here(tmp_path: Path, index: Index) ->
     scan(mine, shown)  # the print of the row in the index is the file's, and still this one was never shown
     assert shown[str(run)].step == 50
     mine.close(), theirs.close()
+
+
+def test_rows_of_every_layout_are_what_its_reader_says(tmp_path: Path) -> None:
+    from engine.history import read_summary
+    from tests.corpus import build
+
+    build(tmp_path)
+    unreachable: dict[str, str] = {}
+    rows = gather([tmp_path], False, unreachable)
+    assert len(rows) > 60 and unreachable == {}
+    for row in rows:
+        read = read_summary(Path(row.path))
+        assert read is not None and row.root is not None and row.root.startswith(str(tmp_path))
+        read.root, losses = row.root, [array("f", [loss])[0] for loss in read.sparkline]
+        read.sparkline = row.sparkline
+        assert repr(row) == repr(read) and repr(row.sparkline) == repr(losses)
 
 
 def test_only_what_is_asked_for_is_shown(tmp_path: Path, index: Index) -> None:
@@ -295,6 +313,24 @@ def test_a_disk_that_refuses_is_no_error(index: Index, code: str) -> None:
     assert "/b" in [run.path for run in index.rows()]
 
 
+def test_a_lock_that_is_never_given_back(xdg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "WAIT", 0.1)
+    entry = Entry("/a", b"x", False, codec.pack(RunSummary("a", "/a", "a", "trl", "unknown")))
+    index, other = Index(), Index()
+    other.put([entry])
+    holder = sqlite3.connect(xdg / "cache" / "tunedeck" / "history.sqlite3", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    assert index.rows() == [] and index.known() == {} and index.in_memory
+    index.put([entry._replace(path="/b")])
+    assert [run.path for run in index.rows()] == ["/b"]
+    other.put([entry._replace(path="/c")])  # one that waited once in vain goes on with the file
+    holder.execute("COMMIT")
+    assert [run.path for run in other.rows()] == ["/a"] and not other.in_memory
+    assert time.monotonic() - began < 3
+    holder.close()
+
+
 def test_a_really_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = tmp_path / "small"
     small.mkdir()
@@ -317,7 +353,14 @@ def test_a_really_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 HUNG = """
 import os, sys, threading
+from engine import registry
 from engine.history.index import helper, reading
+locate, mounts = registry.locate, helper.mount_points
+def hang_locating(run_id, path, siblings):
+    if "hung" in str(path): threading.Event().wait()
+    return locate(run_id, path, siblings)
+registry.locate = hang_locating
+helper.mount_points = lambda: [os.path.join(os.path.dirname(sys.argv[0]), "hung"), *mounts()]
 scandir, look = os.scandir, reading.look
 def hang(path="."):
     if "hung" in os.fspath(path): threading.Event().wait()
@@ -367,6 +410,31 @@ def test_a_root_that_hangs_delays_nothing_else(tmp_path: Path, index: Index, han
     scanner.close()
     assert time.monotonic() - began < 0.1
     assert {run.path for run in Index().rows()} == {*good, str(kept)}
+
+
+def test_a_launched_run_on_a_mount_that_hangs_stays_as_it_was(tmp_path: Path, index: Index, hanging: list[str]) -> None:
+    run = make_run(tmp_path / "hung" / "mine", run_id="20261001-000000-aaaaa")
+    registry.remember_run("20261001-000000-aaaaa", run.path)
+    good = make_run(tmp_path / "good", run_id="20261001-000000-bbbbb")
+    registry.remember_run("20261001-000000-bbbbb", good.path)
+    usual = Scanner(index)
+    assert scan(usual) == {}
+    usual.close()
+    scanner = Scanner(index, command=hanging)
+    shown = {found.path: found for found in scanner.rows()}
+    assert scan(scanner, shown) == {str(tmp_path / "hung"): "does not answer"}
+    assert {*shown} == {str(run.path), str(good.path)} and len(Index().rows()) == 2
+    scanner.close()
+
+
+def test_roots_by_their_text() -> None:
+    below = store.Below(["/a", "/a/b/", "/c/d"])
+    found = {
+        place: below.root_of(place) for place in ("/a", "/a/x", "/a/b", "/a/b/c/d", "/ab", "/c", "/c/d/e", "/", "")
+    }
+    assert found == {"/a": "/a", "/a/x": "/a", "/a/b": "/a/b", "/a/b/c/d": "/a/b", "/ab": None, "/c": None, "/c/d/e": "/c/d",
+                     "/": None, "": None}  # fmt: skip
+    assert store.Below(["/"]).root_of("/x/y") == "/" and below.root_of("/x/y", or_parent=True) == "/x"
 
 
 def test_runs_that_cannot_be_read_are_listed(tmp_path: Path, index: Index, hanging: list[str]) -> None:

@@ -85,6 +85,16 @@ def test_what_passes(text: str, expected: str) -> None:
     assert found.empty == (not text.strip())
 
 
+def test_rates_that_stand_there_with_four_bytes() -> None:
+    run = RunSummary("i", "/p", "n", "trl", "unknown", learning_rate=9.999999747378752e-05)
+    passed = [
+        text
+        for text in ("lr:1e-4", "lr=1e-4", "lr>=1e-4", "lr<=1e-4", "lr<1e-4", "lr>1e-4", "lr!=1e-4")
+        if parse(text).matches(run)
+    ]
+    assert passed == ["lr:1e-4", "lr=1e-4", "lr>=1e-4", "lr<=1e-4"]
+
+
 @pytest.mark.parametrize(("text", "words", "position", "incomplete"), [
     ("qwen lsos<1", "no field 'lsos'. Did you mean loss", 5, False), ("modle:x", "Did you mean model", 0, False),
     ("xyzzy:1", "To search the words, quote", 0, False), ("loss<", "a value is missing", 5, True), ("model:", "a value", 6, True),

@@ -116,9 +116,11 @@ def test_model_names_are_shortened_to_their_last_part() -> None:
 def test_every_glyph_is_one_cell_and_ascii_is_ascii() -> None:
     for glyph_set in (glyphs.UNICODE, glyphs.ASCII):
         named = {
-            name: getattr(glyph_set, name) for name in glyph_set.__slots__ if name not in ("states", "ascii", "enter")
+            name: getattr(glyph_set, name)
+            for name in glyph_set.__slots__
+            if name not in ("states", "ascii", "enter", "spark")
         }
-        singles = [*named.values(), *glyph_set.states.values()]
+        singles = [*named.values(), *glyph_set.states.values(), *glyph_set.spark]
         assert all(cell_len(single) == 1 for single in singles if single), named
         assert len(set(glyph_set.states.values())) == len(glyph_set.states)  # no two states look alike
     assert all(str(getattr(glyphs.ASCII, name)).isascii() for name in glyphs.ASCII.__slots__)

@@ -22,6 +22,8 @@ class RunPageActions(Screen[None]):
     path: Path
     own: bool
     record: RunRecord | None
+    stale = False
+    """What is in front now may change the run: read it again afterwards."""
 
     def flash(self, text: str) -> None:
         """Say something for a few seconds."""
@@ -66,6 +68,7 @@ class RunPageActions(Screen[None]):
 
     def action_watch(self) -> None:
         """The live screen."""
+        self.stale = True
         self.shell.open_watch(self.path)
 
     def action_clone(self) -> None:
@@ -111,6 +114,7 @@ class RunPageActions(Screen[None]):
 
     def action_resume(self) -> None:
         """Ask from where and with what, then go on."""
+        self.stale = True
         self.shell.open_resume(self.path, self.run_name)
 
     def action_note(self) -> None:
@@ -120,8 +124,8 @@ class RunPageActions(Screen[None]):
         def told(words: str | None) -> None:
             if words:
                 self.flash(words)
-                self.reread()
 
+        self.stale = True
         self.app.push_screen(NoteScreen(self.path), told)
 
     def action_export(self) -> None:
@@ -139,16 +143,16 @@ class RunPageActions(Screen[None]):
 
     def action_prune(self) -> None:
         """Remove checkpoints but the best and the last."""
-        self.shell.ask_removal([self.path], True, lambda _changed: self.reread())
+        self.stale = True
+        self.shell.ask_removal([self.path], True)
 
     def action_remove(self) -> None:
         """Show what would go, ask for the name, remove."""
+        self.stale = True
         self.shell.ask_removal([self.path], False, lambda _changed: self._removed())
 
     def _removed(self) -> None:
-        if self.path.exists():
-            self.reread()
-        elif self.is_current:
+        if not self.path.exists() and self.is_current:
             self.dismiss(None)
 
     def action_copy_path(self) -> None:

@@ -106,7 +106,7 @@ def checkpoints(record: RunRecord, width: int) -> Page:
         return [*out, *([(f"   {' and '.join(marks)}", "accent")] if marks else [])]
 
     empty: Line = [("No checkpoints stand in this directory.", "muted")]
-    return Page(len(found), line, head, cursor=bool(found), empty=empty)
+    return Page(len(found), line, head, empty=empty)
 
 
 def best_checkpoint(record: RunRecord) -> int | None:

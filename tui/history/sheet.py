@@ -51,7 +51,7 @@ class Sheet(Lines):
     """
 
     class Moved(Message):
-        """Another row is chosen."""
+        """Another row is chosen, or more or fewer rows are seen."""
 
     class Opened(Message):
         """The chosen row was clicked again."""
@@ -186,6 +186,7 @@ class Sheet(Lines):
         """Another width."""
         super().on_resize()
         self.draw()
+        self.post_message(self.Moved())
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Wheel: on."""

@@ -9,9 +9,9 @@ from engine.text import clean, clean_path
 from tui import format as fmt
 from tui.glyphs import glyphs, state_text
 from tui.history import words
-from tui.history.words import LABEL, dot, figure, joined, row, text
+from tui.history.words import LABEL, dot, figure, row, rows, text
 from tui.watch.words import STATE_COLOURS
-from tui.widgets.lines import Line
+from tui.widgets.lines import Line, length
 
 if TYPE_CHECKING:
     from engine.history.record import RunRecord
@@ -34,7 +34,11 @@ def standing(run: RunSummary, width: int) -> list[Line]:
         return [[*sign, ("  nothing in this directory says how it ended", "muted")]]
     out = words.paragraph(clean(reason, 500), width, "text", [*sign, ("  ", "text")]) if reason else [sign]
     if run.resumable and not run.live and run.state != "completed":
-        out[-1] = [*out[-1], (f"{dot() if reason else '  '}can be resumed", "muted")]
+        more = f"{dot() if reason else '  '}can be resumed"
+        if length(out[-1]) + len(more) <= width:
+            out[-1] = [*out[-1], (more, "muted")]
+        else:
+            out.append([(" " * LABEL, "text"), (more.strip(dot()), "muted")])
     return out
 
 
@@ -42,27 +46,24 @@ def lines(record: RunRecord, width: int, now: float | None = None) -> list[Line]
     """The whole page."""
     run = record.summary
     out = [*standing(run, width), []]
-    out += [
-        row("model", text(run.base_model)),
-        row("data", _data(record)),
-        row("recipe", _recipe(record)),
-        [],
-        row("reached", _reached(run)),
-        row("time", _took(run, time.time() if now is None else now)),
-    ]
+    out += rows("model", [text(run.base_model)], width)
+    out += rows("data", _data(record), width)
+    out += [*rows("recipe", _recipe(record), width), []]
+    out += rows("reached", _reached(run), width)
+    out += rows("time", _took(run, time.time() if now is None else now), width)
     for label, (last, best, name, evaluated) in WAYS.items():
-        out.append(row(label, _metric(record, getattr(run, last), getattr(run, best), name, evaluated)))
-    out += [[], row("size", _size(record)), row("by", _by(record))]
+        out += rows(label, _metric(record, getattr(run, last), getattr(run, best), name, evaluated), width)
+    out += [[], *rows("size", _size(record), width), *rows("by", _by(record), width)]
     if run.tags:
         out.append(row("tags", [(f"{glyphs().dot} ".join(clean(tag, 60) + " " for tag in run.tags).strip(), "accent")]))
     return out + _problems(record, width)
 
 
-def _data(record: RunRecord) -> Line:
+def _data(record: RunRecord) -> list[Line]:
     run = record.summary
     name = fmt.shorten(fmt.cells(clean_path(run.dataset)), 60, "start") if run.dataset else ""
-    rows = _rows(record.data)
-    return joined([[(name, "text")] if name else [], figure("rows", fmt.count(rows)) if rows is not None else []])
+    count = _rows(record.data)
+    return [[(name, "text")] if name else [], figure("rows", fmt.count(count)) if count is not None else []]
 
 
 def _rows(data: dict[str, Any]) -> float | None:
@@ -73,7 +74,7 @@ def _rows(data: dict[str, Any]) -> float | None:
     return None
 
 
-def _recipe(record: RunRecord) -> Line:
+def _recipe(record: RunRecord) -> list[Line]:
     run, times = record.summary, glyphs().times
     rank = []
     if run.lora_r is not None:
@@ -83,14 +84,12 @@ def _recipe(record: RunRecord) -> Line:
     if run.batch_size is not None:
         more = record.settings.get("gradient_accumulation_steps")
         batch = f"batch {run.batch_size}{f' {times} {more}' if isinstance(more, int) else ''}"
-    return joined(
-        [
-            _rate(record),
-            rank,
-            [(batch, "text")] if batch else [],
-            [(f"length {run.max_seq_length:,}", "text")] if run.max_seq_length is not None else [],
-        ]
-    )
+    return [
+        _rate(record),
+        rank,
+        [(batch, "text")] if batch else [],
+        [(f"length {run.max_seq_length:,}", "text")] if run.max_seq_length is not None else [],
+    ]
 
 
 def _rate(record: RunRecord) -> Line:
@@ -102,7 +101,7 @@ def _rate(record: RunRecord) -> Line:
     return [(f"learning rate {words.rate(rate)}", "text"), *logged]
 
 
-def _reached(run: RunSummary) -> Line:
+def _reached(run: RunSummary) -> list[Line]:
     steps: Line = []
     if run.step is not None:
         steps = [(f"step {run.step:,}", "value")]
@@ -111,10 +110,10 @@ def _reached(run: RunSummary) -> Line:
     if run.epoch is not None:
         whole = f" of {fmt.number(run.num_train_epochs)}" if run.num_train_epochs is not None else ""
         epochs = [(f"epoch {run.epoch:.2f}{whole}", "text")]
-    return joined([steps, epochs, figure("logged rows", fmt.count(run.points)) if run.points is not None else []])
+    return [steps, epochs, figure("logged rows", fmt.count(run.points)) if run.points is not None else []]
 
 
-def _took(run: RunSummary, now: float) -> Line:
+def _took(run: RunSummary, now: float) -> list[Line]:
     start = run.started or run.created
     span: Line = []
     if start is not None:
@@ -123,21 +122,19 @@ def _took(run: RunSummary, now: float) -> Line:
             span += [(f" {glyphs().right} ", "muted"), (fmt.clock(run.ended, now, long=True), "text")]
     elif run.modified is not None:
         span = [("last written ", "muted"), (fmt.clock(run.modified, now, long=True), "text")]
-    return joined([[(fmt.duration_exact(run.seconds), "value")] if run.seconds is not None else [], span])
+    return [[(fmt.duration_exact(run.seconds), "value")] if run.seconds is not None else [], span]
 
 
-def _metric(record: RunRecord, last: float | None, best: float | None, name: str, evaluated: bool) -> Line:
+def _metric(record: RunRecord, last: float | None, best: float | None, name: str, evaluated: bool) -> list[Line]:
     if last is None and best is None:
         none = "no evaluation was logged" if evaluated and len(record.steps) and not len(record.evals) else ""
-        return [(none, "muted")] if none else []
+        return [[(none, "muted")] if none else []]
     where = best_step(record, name, evaluated)
     at = [(f" at step {where:,}", "muted")] if where is not None else []
-    return joined(
-        [
-            [*words.loss(last), (" last", "muted")] if last is not None else [],
-            [*words.loss(best), (" best", "muted"), *at] if best is not None else [("no finite value", "error")],
-        ]
-    )
+    return [
+        [*words.loss(last), (" last", "muted")] if last is not None else [],
+        [*words.loss(best), (" best", "muted"), *at] if best is not None else [("no finite value", "error")],
+    ]
 
 
 def best_step(record: RunRecord, name: str, evaluated: bool) -> int | None:
@@ -147,7 +144,7 @@ def best_step(record: RunRecord, name: str, evaluated: bool) -> int | None:
     return int(min(finite)[1]) if finite else None
 
 
-def _size(record: RunRecord) -> Line:
+def _size(record: RunRecord) -> list[Line]:
     run = record.summary
     found = record.checkpoints
     if not found:
@@ -157,10 +154,10 @@ def _size(record: RunRecord) -> Line:
         saves = [(words.count(len(found), "checkpoint"), "text"), (at, "muted")]
         bad = sum(not c.valid for c in found)
         saves += [(f", {bad} cannot be resumed from", "warning")] if bad else []
-    return joined([[(fmt.size(run.bytes), "text")] if run.bytes is not None else [], saves])
+    return [[(fmt.size(run.bytes), "text")] if run.bytes is not None else [], saves]
 
 
-def _by(record: RunRecord) -> Line:
+def _by(record: RunRecord) -> list[Line]:
     run = record.summary
     version = record.versions.get({"llama-factory": "llamafactory", "ms-swift": "swift"}.get(run.tool, run.tool), "")
     tool = "an unknown tool" if run.tool == "unknown" else f"{run.tool} {version}".strip()
@@ -168,7 +165,7 @@ def _by(record: RunRecord) -> Line:
     where = [("on ", "muted"), *text(run.host, limit=60)] if run.host else []
     own = [(run.id, "muted")] if run.tool == "tunedeck" else []
     shown = [part for part in others if not part.startswith(f"{run.tool} ")][:2]
-    return joined([text(tool), where, text(dot().join(shown), "muted"), text(own[0][0], "muted") if own else []])
+    return [text(tool), where, *(text(part, "muted") for part in shown), text(own[0][0], "muted") if own else []]
 
 
 def _problems(record: RunRecord, width: int) -> list[Line]:

@@ -12,7 +12,7 @@ from engine.text import clean
 from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.watch.answertext import wrapped
-from tui.widgets.lines import Line
+from tui.widgets.lines import Line, length
 
 LABEL = 11
 UNKNOWN: Line = [("unknown", "muted")]
@@ -28,19 +28,21 @@ def row(label: str, value: Line, width: int = LABEL) -> Line:
     return [(fmt.fit(label, width), "muted"), *(value or UNKNOWN)]
 
 
+def rows(label: str, parts: Sequence[Line], width: int) -> list[Line]:
+    """A label and its facts, in as many lines as they need; none of them are unknown."""
+    lines: list[Line] = []
+    for part in filter(None, parts):
+        if lines and length(lines[-1]) + length(part) + len(dot()) <= width:
+            lines[-1] = [*lines[-1], (dot(), "muted"), *part]
+        else:
+            lines.append(row("" if lines else label, list(part)))
+    return lines or [row(label, [])]
+
+
 def text(value: Any, colour: str = "text", limit: int = 300) -> Line:
     """A text that came from a file; nothing is unknown."""
     words = fmt.cells(clean(value, limit)).strip() if value is not None else ""
     return [(words, colour)] if words else []
-
-
-def joined(parts: Sequence[Line], between: str | None = None) -> Line:
-    """Facts of one line; those that are empty are left out."""
-    line: Line = []
-    for part in parts:
-        if part:
-            line += [(dot() if between is None else between, "muted"), *part] if line else part
-    return line
 
 
 def figure(label: str, value: str) -> Line:

@@ -190,7 +190,6 @@ class CompareScreen(Screen[None]):
             width = (self.sheet.size.width or self.size.width - 4) - 1
             self.sheet.set_page(self._lines(found, width), keep=keep)
         self.say()
-        self.call_after_refresh(self.say)  # what was not shown has its size by then
 
     def _lines(self, found: comparetext.Comparison, width: int) -> comparetext.Page:
         if self.page == DIFFERENCES:
@@ -348,6 +347,10 @@ class CompareScreen(Screen[None]):
             if self.sheet.place < len(ranked):
                 run = ranked[self.sheet.place].run
                 cast("TunedeckApp", self.app).open_detail(Path(self.records[run].summary.path))
+
+    def on_sheet_moved(self) -> None:
+        """Another row, or more of them."""
+        self.say()
 
     def on_sheet_opened(self) -> None:
         """A click on the chosen row."""

@@ -14,7 +14,8 @@ from textual.events import Resize
 from textual.message import Message
 from textual.timer import Timer
 
-from engine.text import clean, shorten_path
+from engine.text import clean, clean_path
+from tui import format as fmt
 from tui.glyphs import glyphs, state_text
 from tui.history import pages
 from tui.history.deck import HistoryDeck
@@ -132,6 +133,12 @@ class DetailScreen(DetailViewing):
             if thread is not None:
                 thread.stop()
 
+    def on_screen_resume(self) -> None:
+        """What was done there may have changed the run."""
+        if self.stale:
+            self.stale = False
+            self.reread()
+
     def on_resize(self, event: Resize) -> None:
         """Everything has the old width."""
         self.set_class(event.size.height < LOW, "-low")
@@ -146,7 +153,7 @@ class DetailScreen(DetailViewing):
             title = f"Run  {clean(run.name, 200)}  {state_text(run.state, stalled=run.stalled)}"
         self.top.set_title(title)
         room = self.size.width - cell_len(title) - 16
-        self.top.set_right(shorten_path(self.path, room) if room >= LEAST_PATH else "")
+        self.top.set_right(fmt.shorten(fmt.cells(clean_path(self.path)), room, "start") if room >= LEAST_PATH else "")
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -260,7 +267,6 @@ class DetailScreen(DetailViewing):
             self.sheet.styles.height = page.count
         self.sheet.set_page(page, keep=keep)
         self.say()
-        self.call_after_refresh(self.say)  # what was not shown has its size by then
         if curves or below:
             self.call_after_refresh(self.deck.tick)
 

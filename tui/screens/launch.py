@@ -108,9 +108,9 @@ class LaunchScreen(Screen[None]):
         if wrong and self.model.problems[wrong[0]].kind == "missing-setting":
             self.list.begin_edit()
         if draft is None and self.model.untold:
-            text = (
-                f"{len(self.model.untold)} settings are not told by that run: they have defaults, and the sign {UNTOLD}"
-            )
+            count = len(self.model.untold)
+            what = "1 setting is" if count == 1 else f"{count} settings are"
+            text = f"{what} not told by that run: the default stands there, with the sign {UNTOLD}"
             report.tell(self.app, text, severity="warning")
         general = [f"{name}: {text}" for name, text in self.model.remarks.items() if name not in settings()]
         if draft is None and general:

@@ -83,7 +83,7 @@ class Scanner:
         below = Below(roots)
         others = any(below.root_of(path) is None for path in self.index.paths())
         launched = [str(path) for _, path in registry.entries()] if self._registered and others else []
-        return self.index.rows([*roots, *launched])
+        return self.index.rows(roots, launched)
 
     def scan(self, stop: Callable[[], bool] | Any = None) -> Iterator[Batch]:
         """Look at everything once. ``stop`` (a function, or an event) ends it early; the last batch is not searching."""
@@ -281,6 +281,6 @@ def _is_missing(why: str) -> bool:
 
 def _absolute(path: Path) -> str:
     try:
-        return str(Path(path).expanduser().absolute())
+        return os.path.abspath(Path(path).expanduser())
     except RuntimeError:  # the home directory of nobody
-        return str(Path(path).absolute())
+        return os.path.abspath(path)

@@ -62,13 +62,13 @@ class Index:
         """Whether the rows will not outlive this object: the cache directory cannot be used."""
         return self._path is None
 
-    def rows(self, roots: Iterable[str | os.PathLike[str]] | None = None) -> list[RunSummary]:
-        """All rows at or below the roots (without any: all rows) as they were when last read."""
-        wanted = None if roots is None else Below(str(root) for root in roots)
-        known = wanted if wanted is not None else Below(_remembered_roots())
-        return self._do(lambda db: self._rows(db, wanted, known)) or []
+    def rows(self, roots: Iterable[str | os.PathLike[str]] | None = None, also: Iterable[str] = ()) -> list[RunSummary]:
+        """All rows at or below the roots, and of the paths ``also`` (without roots: all rows), as they were last read."""
+        known = Below(_remembered_roots() if roots is None else [str(root) for root in roots])
+        others = None if roots is None else set(also)
+        return self._do(lambda db: self._rows(db, known, others)) or []
 
-    def _rows(self, db: sqlite3.Connection, wanted: Below | None, known: Below) -> list[RunSummary]:
+    def _rows(self, db: sqlite3.Connection, known: Below, others: set[str] | None) -> list[RunSummary]:
         """In portions, so that the text of all rows is never in memory beside what is made of it."""
         runs: list[RunSummary] = []
         cursor = db.execute("SELECT path, crc, row FROM runs WHERE layout = ?", (codec.LAYOUT,))
@@ -76,7 +76,7 @@ class Index:
             kept = [
                 (place, crc, row)
                 for place, crc, row in ((os.fsdecode(path), crc, row) for path, crc, row in portion)
-                if _is_whole(row, crc) and (wanted is None or wanted.root_of(place) is not None)
+                if _is_whole(row, crc) and (others is None or place in others or known.root_of(place) is not None)
             ]
             for (place, crc, _), run in zip(kept, codec.unpack_all([row for _, _, row in kept]), strict=True):
                 if run is not None:
@@ -229,18 +229,18 @@ class Below:
     """Folders, and which of them a path lies in."""
 
     def __init__(self, roots: Iterable[str]) -> None:
-        self._roots = sorted({root.rstrip("/") or "/" for root in roots}, key=len, reverse=True)
-        self._exact = set(self._roots)
-        self._prefixes = [(root if root == "/" else root + "/", root) for root in self._roots]
+        self._roots = {root.rstrip("/") or "/" for root in roots}
 
     def root_of(self, place: str, *, or_parent: bool = False) -> str | None:
         """The deepest folder that holds a path or is it; with ``or_parent`` its own parent where there is none."""
-        if place in self._exact:
-            return place
-        for prefix, root in self._prefixes:
-            if place.startswith(prefix):
-                return root
-        return os.path.dirname(place) if or_parent else None
+        at = place
+        while at not in self._roots:
+            at, slash, _ = at.rpartition("/")
+            if not at:
+                if slash and "/" in self._roots:
+                    return "/"
+                return os.path.dirname(place) if or_parent else None
+        return at
 
 
 def _prepare(db: sqlite3.Connection) -> sqlite3.Connection:

@@ -174,10 +174,12 @@ def _number(field: Field, sign: str, value: Value) -> Test:
         floor, roof = (-math.inf if least is None else least), (math.inf if most is None else most)
         return lambda run, now: (found := get(run)) is not None and floor <= found <= roof
     wanted = _read(field, text, value)
+    # What was set as 1e-4 may stand there with four bytes: 0.00009999999747.
+    slack = 0.0 if field.measured or field.kind != fields.NUMBER else abs(wanted) * 1e-6
     if sign in _COMPARE:
-        compare = _COMPARE[sign]
-        return lambda run, now: (found := get(run)) is not None and compare(found, wanted)
-    slack = read.precision(text) if field.measured else 0.5 if field.kind == fields.SECONDS else abs(wanted) * 1e-9
+        compare, bound = _COMPARE[sign], wanted - slack if sign in ("<", ">=") else wanted + slack
+        return lambda run, now: (found := get(run)) is not None and compare(found, bound)
+    slack = read.precision(text) if field.measured else 0.5 if field.kind == fields.SECONDS else slack
     return lambda run, now: (found := get(run)) is not None and abs(found - wanted) <= slack
 
 
