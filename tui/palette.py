@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tui.app import TunedeckApp
 
 RUNS_SHOWN = 8
+# Of many runs only so many are offered, and so many compared letter by letter: a key must not wait for ten thousand.
+RUNS_FOUND, RUNS_COMPARED = 40, 400
 
 
 class Palette(CommandPalette):
@@ -60,7 +62,7 @@ class Commands(Provider):
             score = max(matcher.match(text), 0.9 * matcher.match(about))
             if score > 0:
                 yield Hit(score, _highlight(matcher, text), run, text, _plain(about))
-        for summary in self._runs():
+        for summary in candidates(self._runs(), query):
             text = _run_text(summary)
             score = matcher.match(text)
             if score > 0:
@@ -84,6 +86,21 @@ class Commands(Provider):
 
     def _opener(self, summary: RunSummary) -> Callable[[], None]:
         return partial(self._shell.open_run, summary)
+
+
+def candidates(runs: list[RunSummary], query: str) -> list[RunSummary]:
+    """Runs that may match: those that have the words in their names, then the first of the others."""
+    words = query.casefold().split()
+    found, others = [], []
+    for run in runs:
+        name = run.name.casefold()
+        if all(word in name for word in words):
+            found.append(run)
+            if len(found) >= RUNS_FOUND:
+                return found
+        elif len(others) < RUNS_COMPARED:
+            others.append(run)
+    return found + others
 
 
 def _plain(text: str) -> str:

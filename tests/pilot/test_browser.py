@@ -103,6 +103,24 @@ async def test_runs_of_others_are_opened_and_not_watched(folder: Path, monkeypat
         assert opened == [("watch", folder / "live"), ("watch", folder / "live"), ("detail", folder / "theirs-2")]
 
 
+async def test_runs_of_others_are_cloned_as_far_as_they_tell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[dict[str, Any], str, list[str]]] = []
+    monkeypatch.setattr(
+        TunedeckApp,
+        "open_launch",
+        lambda self, values=None, title="", unknown=(): opened.append((values, title, list(unknown))),
+    )
+    app = app_of()
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await found(pilot)
+        screen.table.go_to(next(run for run in screen.table.runs if run.name == "theirs-2"))
+        await pilot.press("c")
+        await until(pilot, lambda: opened)
+    values, title, unknown = opened[0]
+    assert title == "Clone of theirs-2" and values["base_model"] == "org/Other-7B" and values["lora_r"] == 8
+    assert "train_path" in unknown and "train_path" not in values
+
+
 async def test_the_curve_of_a_live_run_draws_on_and_only_its_line_is_sent(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

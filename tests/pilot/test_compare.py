@@ -172,6 +172,20 @@ async def test_reading_says_how_far_it_is_and_what_could_not_be_read(
         assert not isinstance(app.screen, CompareScreen)
 
 
+async def test_runs_are_read_again(tmp_path: Path, records: dict[Path, RunRecord]) -> None:
+    records |= several(tmp_path, 3)
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, list(records))
+        await pilot.press("m", "b")
+        await until(pilot, lambda: screen.deck.overlay.wish.metric == "loss" and "hidden, b shows it" in shown(app))
+        records[screen.paths[0]].summary.name = "renamed"
+        del records[screen.paths[2]]
+        await pilot.press("f5")
+        await until(pilot, lambda: len(screen.deck.curves) == 2 and "renamed" in shown(app))
+        assert screen.deck.metric == "loss" and screen.deck.hidden == {1}
+
+
 # Parts without a screen.
 
 

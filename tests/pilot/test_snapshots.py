@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine import process
+from engine import paths, process
 from engine.rundir import write_json
 from tests.pictures import compare, picture, plain
 from tests.showcase import SITUATIONS, showcase
@@ -116,6 +116,29 @@ async def test_runs(size: tuple[int, int], place: Path, request: pytest.FixtureR
     await shoot(
         app, size, "runs", request, lambda app: len(app.known_runs()) == 6 and not app.screen.searching, "down", "down"
     )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 50)])
+async def test_the_list_with_runs_of_others(size: tuple[int, int], place: Path, request: pytest.FixtureRequest) -> None:
+    from tests.pilot.test_browser import foreign
+
+    several_runs(place)
+    for number, name in enumerate(("해마-7b-존댓말-데이터로-미세조정한-실험", "trl-sft", "old-lora")):
+        run = foreign(
+            place / "runs" / "others" / name, 40, "org/Qwen2.5-7B-Instruct" if number < 2 else "meta-llama/Llama-3.1-8B"
+        )
+        for path in [*run.rglob("*"), run]:
+            os.utime(path, (NOW - 9e6 - number * 1e6,) * 2)
+
+    def ready(app: TunedeckApp) -> bool:
+        return len(app.known_runs()) == 9 and not app.screen.searching
+
+    for name, keys in (
+        ("runs-groups", ("b", "down", "space", "space", "end", "up", "left")),
+        ("runs-wrong", ("slash", *"modle", "colon", "q")),
+    ):
+        await shoot(TunedeckApp(theme_name="dark"), size, name, request, ready, *keys)
+        shutil.rmtree(paths.state_dir(), ignore_errors=True)  # the next one is not grouped
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -230,6 +230,7 @@ DAMAGE = {
     "replaced": lambda file: (file.with_name("new").write_bytes(b"not a database"), file.with_name("new").rename(file)),
     "another schema": lambda file: (file.unlink(), sqlite3.connect(file).executescript("create table runs (x); pragma user_version=1")),
     "another version": lambda file: (file.unlink(), sqlite3.connect(file).executescript("create table runs (x); pragma user_version=99")),
+    "other kinds of values": lambda file: _write_odd(file),
     "write-ahead log": lambda file: (file.unlink(), sqlite3.connect(file).executescript("pragma journal_mode=wal; create table x (y)")),
     "a directory": lambda file: (file.unlink(), file.mkdir()),
     "a directory that is full": lambda file: (file.unlink(), file.mkdir(), (file / "x").touch()),
@@ -237,6 +238,13 @@ DAMAGE = {
     "journal": lambda file: file.with_name(file.name + "-journal").write_bytes(os.urandom(3000)),
     "a loop": lambda file: (file.unlink(), file.symlink_to(file.name)),
 }  # fmt: skip
+
+
+def _write_odd(file: Path) -> None:
+    db = sqlite3.connect(file)
+    for path, digest in ((None, b""), (5, "text"), ("/text", None), (b"/x", 7)):
+        db.execute("insert into runs values (?, ?, ?, 'x', 'y', 'z')", (path, digest, codec.LAYOUT))
+    db.commit(), db.close()
 
 
 def _overwrite(file: Path) -> None:
@@ -347,6 +355,30 @@ def test_a_really_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert len(scanner.index.rows()) == 200
         scanner.close(), scanner.index.close()
         assert len(gather([tmp_path / "runs"])) == 200
+    finally:
+        subprocess.run(["umount", "-l", small], check=False)
+
+
+def test_a_cache_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", small], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(small))
+        paths = [str(foreign(tmp_path / "runs" / f"run{i}")) for i in range(10)]
+        assert len(gather([tmp_path / "runs"])) == 10
+        subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+        index = Index()
+        assert sorted(run.path for run in index.rows()) == sorted(paths)  # what stands there can still be read
+        foreign(Path(paths[0]), 99)
+        scanner, shown = Scanner(index, lambda: [tmp_path / "runs"]), {}
+        scan(scanner, shown)
+        assert [run.step for run in shown.values()] == [99] and index.in_memory and len(index.rows()) == 10
+        scanner.close(), index.close()
+        assert len(gather([tmp_path / "runs"])) == 10
     finally:
         subprocess.run(["umount", "-l", small], check=False)
 

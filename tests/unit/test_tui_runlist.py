@@ -459,6 +459,21 @@ def test_a_run_registered_elsewhere_comes_at_the_next_beat(tmp_path: Path, seen:
     assert names(found.list) == ["a"]
 
 
+def test_a_run_that_came_and_went_between_two_searches_goes(tmp_path: Path, seen: Callable[..., Seen]) -> None:
+    found = seen()
+    for name, state in (("ended", "completed"), ("live", "running")):
+        run = make_run(tmp_path / name, state=state)
+        registry.remember_run(str(run.read_run()["id"]), run.path)  # type: ignore[index]
+    found.feed.beat()
+    assert sorted(names(found.list)) == ["ended", "live"]
+    shutil.rmtree(tmp_path / "live")
+    shutil.rmtree(tmp_path / "ended")
+    found.feed.beat()
+    assert names(found.list) == ["ended"]
+    found.feed.search()
+    assert names(found.list) == []
+
+
 def test_a_removed_run_goes(tmp_path: Path, seen: Callable[..., Seen]) -> None:
     make_run(tmp_path / "a")
     make_run(tmp_path / "b")

@@ -87,10 +87,15 @@ class RunPageActions(Screen[None]):
         def work() -> None:
             from engine.history.clone import clone
 
-            made = clone(record)
+            try:
+                made = clone(record)
+            except Exception as error:  # a record of a shape nobody foresaw must not end the app
+                text = f"these settings cannot be taken over: {clean(error, 200)}"
+                self.app.call_from_thread(report.tell, self.app, text, severity="error")
+                return
             self.app.call_from_thread(self._show_form, made.values, list(made.unknown), list(made.remarks), setting)
 
-        self.run_worker(work, name="clone", thread=True, group="clone", exclusive=True)
+        self.run_worker(work, name="clone", thread=True, group="clone", exclusive=True, exit_on_error=False)
 
     def _show_form(self, values: dict[str, Any], unknown: list[str], remarks: list[str], setting: str) -> None:
         if not self.is_current:  # left meanwhile

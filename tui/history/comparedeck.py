@@ -65,15 +65,16 @@ class CompareDeck(Sight):
         """Draw the points of the newest wish."""
         if overlay.wish.metric != self.metric or overlay.wish.axis != self.axis or overlay.wish.weight != self.weight:
             return  # an answer to what nobody wants to know any more
-        before, self.overlay = self.overlay, overlay
+        self.overlay = overlay
         self._axes = overlay.axes
         if overlay.wish.axis != self._drawn:
             self._drawn, self.window, self.cursor = overlay.wish.axis, None, None
         ends = [curve.xs[-1] for place, curve in enumerate(overlay.curves) if curve.xs and place not in self.hidden]
         self._last_x = max(ends, default=None)
-        self.rebuild(fresh=before is None or before.wish != overlay.wish)
+        self.hidden &= set(range(len(overlay.curves)))
+        self.rebuild()
 
-    def rebuild(self, *, fresh: bool = True) -> None:
+    def rebuild(self) -> None:
         """Draw all runs that are not hidden."""
         old = self.chart.model
         model = LetteredModel(title(self.metric), kind=KINDS[self._drawn], glyphs=old.glyphs)

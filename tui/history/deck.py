@@ -24,17 +24,22 @@ class HistoryDeck(ChartDeck):
         own: dict[object, Chart] = dict(zip((LOSS, RATE, SPEED, "memory"), self.charts, strict=False))
         free = [chart for key, chart in own.items() if key not in layout.first]
         chosen: list[Chart] = []
-        for number, metric in enumerate(layout.first, 1):
+        for metric in layout.first:
             chart = own.get(metric) or free.pop(0)
             if metric not in own and isinstance(metric, Metric):
-                chart.show_model(charts.model_of(metric, str(number)))
-            chart.model.mark = str(number)
+                chart.show_model(charts.model_of(metric, ""))
             chart.model.empty = NOTHING
             chosen.append(chart)
         for chart in free:
             chart.display = False
         self.charts, self._keys = chosen, layout.keys
         self._show_page()
+
+    def _show_page(self) -> None:
+        super()._show_page()
+        for chart in self.shown:
+            chart.model.mark = ""  # numbers are the keys of pages here
+            chart.model.invalidate()
 
     def show_update(self, update: WatchUpdate) -> None:
         """New points, painted at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Loaded:
-    """A record, the first thing that is read."""
+    """A record, the first thing that is read; ``best``: at which steps its losses were lowest, by metric."""
 
     record: RunRecord
+    best: dict[str, int | None] = field(default_factory=dict)
 
     @property
     def own(self) -> bool:
@@ -97,7 +98,9 @@ class Reader:
             there = self.path.is_dir()
             return "nothing in this directory tells of a training run" if there else "the directory has gone"
         self._read = record
-        return Loaded(record)
+        from tui.history.summarypage import best_steps
+
+        return Loaded(record, best_steps(record))
 
     def _curves(self) -> Charted:
         assert self._read is not None

@@ -79,7 +79,7 @@ def make(known: Known, loaded: Loaded, search: str, width: int) -> tuple[Page, l
     if page == SETTINGS or (page == CURVES and known.charted is None):
         return static(waiting("", 0)), []
     if page == SUMMARY:
-        lines = summarypage.lines(record, width)
+        lines = summarypage.lines(record, loaded.best, width)
         if known.words.notes is not None:
             note = summarypage.note_lines(known.words.notes.notes, width)
             lines += [[], *note] if note else []

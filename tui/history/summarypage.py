@@ -42,8 +42,8 @@ def standing(run: RunSummary, width: int) -> list[Line]:
     return out
 
 
-def lines(record: RunRecord, width: int, now: float | None = None) -> list[Line]:
-    """The whole page."""
+def lines(record: RunRecord, best: dict[str, int | None], width: int, now: float | None = None) -> list[Line]:
+    """The whole page; ``best`` is of :func:`best_steps`."""
     run = record.summary
     out = [*standing(run, width), []]
     out += rows("model", [text(run.base_model)], width)
@@ -51,8 +51,9 @@ def lines(record: RunRecord, width: int, now: float | None = None) -> list[Line]
     out += [*rows("recipe", _recipe(record), width), []]
     out += rows("reached", _reached(run), width)
     out += rows("time", _took(run, time.time() if now is None else now), width)
-    for label, (last, best, name, evaluated) in WAYS.items():
-        out += rows(label, _metric(record, getattr(run, last), getattr(run, best), name, evaluated), width)
+    for label, (last, lowest, name, evaluated) in WAYS.items():
+        none = evaluated and len(record.steps) > 0 and not len(record.evals)
+        out += rows(label, _metric(getattr(run, last), getattr(run, lowest), best.get(name), none=none), width)
     out += [[], *rows("size", _size(record), width), *rows("by", _by(record), width)]
     if run.tags:
         out.append(row("tags", [(f"{glyphs().dot} ".join(clean(tag, 60) + " " for tag in run.tags).strip(), "accent")]))
@@ -125,16 +126,19 @@ def _took(run: RunSummary, now: float) -> list[Line]:
     return [[(fmt.duration_exact(run.seconds), "value")] if run.seconds is not None else [], span]
 
 
-def _metric(record: RunRecord, last: float | None, best: float | None, name: str, evaluated: bool) -> list[Line]:
+def _metric(last: float | None, best: float | None, where: int | None, *, none: bool) -> list[Line]:
     if last is None and best is None:
-        none = "no evaluation was logged" if evaluated and len(record.steps) and not len(record.evals) else ""
-        return [[(none, "muted")] if none else []]
-    where = best_step(record, name, evaluated)
+        return [[("no evaluation was logged", "muted")]] if none else []
     at = [(f" at step {where:,}", "muted")] if where is not None else []
     return [
         [*words.loss(last), (" last", "muted")] if last is not None else [],
         [*words.loss(best), (" best", "muted"), *at] if best is not None else [("no finite value", "error")],
     ]
+
+
+def best_steps(record: RunRecord) -> dict[str, int | None]:
+    """At which steps the losses were lowest; in the reader's thread, since a record may be long."""
+    return {name: best_step(record, name, evaluated) for _, _, name, evaluated in WAYS.values()}
 
 
 def best_step(record: RunRecord, name: str, evaluated: bool) -> int | None:

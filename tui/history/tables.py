@@ -77,6 +77,9 @@ def _table(curves: Curves) -> tuple[MetricTable, bool, int]:
     axis = curves.axis("step")
     if not len(axis):
         return table, False, 0
+    if _rising(axis):
+        table.extend(array("q", map(int, axis)), _whole_columns(curves))
+        return table, False, 0
     counted = not any(map(math.isfinite, axis))
     steps: Sequence[float] = range(1, len(axis) + 1) if counted else axis
     usable = [value for value in steps if math.isfinite(value) and abs(value) < _LARGEST]
@@ -89,6 +92,37 @@ def _table(curves: Curves) -> tuple[MetricTable, bool, int]:
     columns.setdefault("time", [None] * len(places))
     table.extend(array("q", places), columns)
     return table, counted, len(axis) - len(usable)
+
+
+def _rising(axis: array[float]) -> bool:
+    """Whether every row has a step, beyond the one before: so it is in nearly all runs, and nothing must be sorted."""
+    before = -math.inf
+    for value in axis:
+        if not (math.isfinite(value) and abs(value) < _LARGEST and int(value) > before):
+            return False
+        before = int(value)
+    return True
+
+
+def _whole_columns(curves: Curves) -> dict[str, Sequence[Any]]:
+    """The columns of a table whose rows are the record's own."""
+    rows = len(curves)
+    columns: dict[str, Sequence[Any]] = {}
+    places: dict[int, int] = {}
+    for name in curves.names:
+        values: Sequence[Any] = curves.values(name)
+        if len(values) < rows:
+            places = places or {int(step): place for place, step in enumerate(curves.axis("step"))}
+            values = _column(curves, name, places)
+        columns[name] = values
+    for name, of in AXES:
+        axis = curves.axis(of)
+        if math.isfinite(sum(axis)):
+            columns[name] = axis
+        elif any(map(math.isfinite, axis)):
+            columns[name] = [value if math.isfinite(value) else None for value in axis]
+    columns.setdefault("time", [None] * rows)
+    return columns
 
 
 def _column(curves: Curves, name: str, places: dict[int, int]) -> list[Any]:

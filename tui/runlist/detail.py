@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.history import RunSummary
 
 Part = tuple[str, str]
+WORTH_TELLING = 1 << 20
 
 
 def lines(run: RunSummary, width: int, now: float | None = None) -> list[list[Part]]:
@@ -67,7 +68,7 @@ def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
         facts.append(("rate", fmt.number(run.learning_rate, 3)))
     if run.lora_r is not None:
         facts.append(("r", fmt.count(run.lora_r)))
-    if run.bytes is not None:
+    if run.bytes is not None and run.bytes >= WORTH_TELLING:
         facts.append(("size", fmt.size(run.bytes)))
     room = max(12, width - least - 6)
     model = fmt.cells(clean(run.base_model, 300)) if run.base_model else glyphs().dash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -58,6 +59,7 @@ class RunsFeed:
         self._known: dict[str, RunSummary] = {}
         self._growing: dict[str, Growing] = {}
         self._wanted: set[str] = set()
+        self._early: set[str] = set()
         self._lock = threading.Lock()
         self._registry_stamp: int | None = -1
         self._scanner: Scanner | None = None
@@ -125,10 +127,13 @@ class RunsFeed:
                 gone.add(path)
             else:
                 changed.append(run)
+                self._early.add(path)
         for run in [run for run in list(self._known.values()) if run.live and run.path not in wanted]:
             fresh = self._follow(run)
             if fresh is not None:
                 changed.append(fresh)
+            elif not os.path.isdir(run.path):
+                gone.add(run.path)
         self._hand_over(changed, gone)
 
     def _newly_registered(self) -> set[str]:
@@ -163,7 +168,7 @@ class RunsFeed:
 
         run = summarise(Path(known.path))
         if run is None:
-            return None  # the next search says that it is gone, or where it went
+            return None
         if not run.live:
             return self._read(known.path)
         return self._grown(run, known)
@@ -209,7 +214,9 @@ class RunsFeed:
             self._hand_over(self._as_they_are(found.changed), gone, progress)
         if self._is_over():
             return
-        self._hand_over([], set(), Progress(unreachable=unreachable))
+        # Of runs that no search has seen none can say that they are gone.
+        early, self._early = self._early, set()
+        self._hand_over([], {path for path in early if not os.path.isdir(path)}, Progress(unreachable=unreachable))
         now = time.monotonic()
         self._next_search = now + max(WALK_SECONDS, WALK_SHARE * (now - begun))
 

@@ -48,9 +48,10 @@ class Marking(ListScreen):
         self.list.clear_marks()
         self.draw()
 
-    def action_compare_how(self) -> None:
-        """Nothing is marked yet."""
-        report.tell(self.app, f"Mark two to {MOST_COMPARED} runs with space, then v compares them")
+    def key_v(self) -> None:
+        """Nothing is marked yet, or else the key would compare."""
+        if len(self.list.runs) > 1:
+            report.tell(self.app, f"Mark two to {MOST_COMPARED} runs with space, then v compares them")
 
     def action_compare(self) -> None:
         """The marked runs beside each other; with one mark, it and the selected run."""
@@ -58,7 +59,7 @@ class Marking(ListScreen):
         if len(runs) == 1 and selected is not None and selected.path != runs[0].path:
             runs = [*runs, selected]
         if len(runs) < 2:
-            self.action_compare_how()
+            self.key_v()
         elif len(runs) > MOST_COMPARED:
             report.tell(self.app, f"{len(runs)} runs are marked; up to {MOST_COMPARED} can be compared at once")
         else:

@@ -78,6 +78,7 @@ class CompareScreen(Screen[None]):
         self._stop = threading.Event()
         self._flash = ""
         self._done = 0
+        self._reading = False
         self._failed = ""
 
     def compose(self) -> ComposeResult:
@@ -92,6 +93,13 @@ class CompareScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Start reading."""
+        self.action_reread()
+
+    def action_reread(self) -> None:
+        """Read all directories (again); what is shown stays until then."""
+        if self._reading:
+            return
+        self._reading, self._done = True, 0
         threading.Thread(target=self._read, name="tunedeck-compare", daemon=True).start()
 
     def on_unmount(self) -> None:
@@ -131,13 +139,16 @@ class CompareScreen(Screen[None]):
         if message.records is None:
             self.lay_out()
             return
+        before, self._reading = self.deck.metric if self.ready else "", False
         self.records, self.troubles = message.records, message.troubles
         self.top.set_title(f"Compare  {len(self.records)} runs")
         if len(self.records) > 1:
             self.names = overlay.metrics(self.records)
+            if self._composer is not None:
+                self._composer.stop()
             self._composer = Composer(self.records, lambda found: self.post_message(self.Composed(found)))
             self._composer.start()
-            self._show_metric(overlay.first_metric(self.records))
+            self._show_metric(before if before in self.names else overlay.first_metric(self.records))
         if self.troubles or self.left_out:
             more = [f"the first {len(LETTERS)} are compared"] if self.left_out else []
             self.flash("; ".join([*self.troubles, *more]))

@@ -334,6 +334,8 @@ class DetailScreen(DetailViewing):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key counts where it does something."""
         curves = self.page == pages.CURVES
+        if action == "full" and not self.has_room:
+            return False
         if action in OF_CURVES:
             return curves and self.deck.shows_points
         if action == "side":

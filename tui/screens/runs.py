@@ -213,8 +213,6 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
             return run is not None and run.tool == "tunedeck"
         if action == "move_queued":
             return self.list.can_move(run, parameters[0] if isinstance(parameters[0], int) else 1)
-        if action == "compare_how":
-            return len(self.list.runs) > 1 and not self.list.marks
         if action in ("remove", "export"):
             return run is not None and not self.list.marks and (action == "export" or not run.live)
         if action == "prune":

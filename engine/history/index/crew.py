@@ -42,6 +42,7 @@ class Helper:
         self.heard = time.monotonic()
         # ``proven``: it was started, or has answered, in this scan; ``alone``: it reads one that others were lost with.
         self.went, self.alone, self.proven = False, False, True
+        self.loaded = False
         self._out, self._in = bytearray(), b""
 
     def send(self, message: dict[str, Any]) -> None:
@@ -66,7 +67,7 @@ class Helper:
             data = b""
         if not data:
             return None
-        self.heard = time.monotonic()
+        self.heard, self.loaded = time.monotonic(), True
         *found, self._in = (self._in + data).split(b"\n")
         return found
 

@@ -83,7 +83,7 @@ class Reads:
                 self._give(helper, doubtful)
 
     def _is_doubtful(self, helper: Helper, now: float) -> bool:
-        return bool(helper.asked) and now - helper.heard > SUSPICIOUS
+        return bool(helper.asked) and now - helper.heard > SUSPICIOUS * (1 if helper.loaded else 3)
 
     def _give(self, helper: Helper, doubtful: set[str]) -> None:
         """Some runs of the root whose turn it is."""
@@ -123,7 +123,8 @@ class Reads:
         for helper in self.crew.of("read"):
             if helper.asked and now - helper.heard > LIMIT:
                 key = helper.asked[0][1]
-                self.stuck[key] = self.stuck.get(key, 0) + 1
+                if helper.proven:  # else it may be the process that hangs, since an earlier scan
+                    self.stuck[key] = self.stuck.get(key, 0) + 1
                 self.crew.give_up(helper)
                 self.lost(helper, f"it could not be read within {LIMIT:.0f} s")
 
@@ -143,4 +144,6 @@ class Reads:
     def _fail_all(self, why: str) -> None:
         for items in self.waiting.values():
             self.failed += [(path, why) for path, _ in items]
+        self.failed += [(path, why) for path, _ in self.alone]
         self.waiting.clear()
+        self.alone.clear()

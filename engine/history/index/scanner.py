@@ -204,7 +204,7 @@ class _Scan:
     def _read(self, helper: Helper, kind: bytes, fields: list[bytes]) -> None:
         path = json.loads(fields[0])
         self.reads.answered(helper, path)
-        self.done += 1
+        self.done += kind != b"N"
         if kind == b"S":
             if self.index.delivered.get(path) != self.known[path].crc:
                 self.same.append(path)

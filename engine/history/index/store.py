@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -88,24 +89,18 @@ class Index:
     def paths(self) -> list[str]:
         """All paths that there are rows of."""
         query = "SELECT path FROM runs WHERE layout = ?"
-        found = self._do(lambda db: db.execute(query, (codec.LAYOUT,)).fetchall()) or []
-        return [os.fsdecode(path) for (path,) in found]
+        return self._do(lambda db: [os.fsdecode(path) for (path,) in db.execute(query, (codec.LAYOUT,))]) or []
 
     def known(self) -> dict[str, Known]:
         """What is known of all runs, without their rows."""
-        query = "SELECT path, digest, live, crc FROM runs WHERE layout = ?"
-        found = self._do(lambda db: db.execute(query, (codec.LAYOUT,)).fetchall()) or []
-        return {os.fsdecode(path): Known(bytes(digest or b""), bool(live), crc) for path, digest, live, crc in found}
+        return self._do(_known) or {}
 
     def fetch(self, places: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """Checksums and rows of some runs; those that are missing or damaged are left out."""
         found: dict[str, tuple[int, bytes]] = {}
         for start in range(0, len(places), _ONES):
             some = [os.fsencode(place) for place in places[start : start + _ONES]]
-            marks = ",".join("?" * len(some))
-            query = f"SELECT path, crc, row FROM runs WHERE layout = ? AND path IN ({marks})"
-            rows = self._do(lambda db, q=query, s=some: db.execute(q, (codec.LAYOUT, *s)).fetchall())  # type: ignore[misc]
-            found.update((os.fsdecode(path), (crc, row)) for path, crc, row in rows or () if _is_whole(row, crc))
+            found.update(self._do(partial(_fetched, some=some)) or {})
         return found
 
     def put(self, entries: Sequence[Entry]) -> None:
@@ -147,6 +142,8 @@ class Index:
                         return None
                 except OSError:
                     self._to_memory()
+                except (TypeError, ValueError, OverflowError):  # values of kinds that were never written
+                    self._remove()
                 else:
                     self._waits = 0
                     return found
@@ -199,7 +196,8 @@ class Index:
     def _remove(self) -> None:
         """Begin anew: a cache that cannot be read is worth nothing."""
         self._disconnect()
-        assert self._path is not None
+        if self._path is None:
+            return
         try:
             for ending in ("", "-journal", "-wal", "-shm"):
                 Path(f"{self._path}{ending}").unlink(missing_ok=True)
@@ -241,6 +239,20 @@ class Below:
                     return "/"
                 return os.path.dirname(place) if or_parent else None
         return at
+
+
+def _known(db: sqlite3.Connection) -> dict[str, Known]:
+    found = db.execute("SELECT path, digest, live, crc FROM runs WHERE layout = ?", (codec.LAYOUT,))
+    return {
+        os.fsdecode(path): Known(digest if isinstance(digest, bytes) else b"", bool(live), int(crc))
+        for path, digest, live, crc in found
+    }
+
+
+def _fetched(db: sqlite3.Connection, some: list[bytes]) -> dict[str, tuple[int, bytes]]:
+    query = f"SELECT path, crc, row FROM runs WHERE layout = ? AND path IN ({','.join('?' * len(some))})"
+    found = db.execute(query, (codec.LAYOUT, *some))
+    return {os.fsdecode(path): (crc, row) for path, crc, row in found if _is_whole(row, crc)}
 
 
 def _prepare(db: sqlite3.Connection) -> sqlite3.Connection:

@@ -9,9 +9,9 @@ from engine.history.index.crew import Crew, Helper
 
 # A root of which nothing was heard for so long (seconds) is left out of a scan; one that was left out before, sooner.
 SILENT = 3.0
-SILENT_AGAIN = 0.6
+SILENT_AGAIN = 1.0
 # A helper beats by itself; one that does not is ill, and what it walked is walked again by another.
-_ILL = 4.0
+_ILL = 5.0
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class Walk:
 
     key: str
     heard: float
+    moved: bool = False
     ended: bool = False
     why: str = ""
 
@@ -40,6 +41,7 @@ class Walks:
     silent_before: set[str] = field(default_factory=set)
     walks: dict[str, Walk] = field(default_factory=dict)
     listed: bool = False
+    answered: bool = False
     tries: int = 0
 
     def begin(self) -> None:
@@ -50,7 +52,7 @@ class Walks:
         now = time.monotonic()
         for root in self.roots:
             self.walks.setdefault(root, Walk(root, now)).heard = now
-        self.listed = not self.registered
+        self.listed, self.answered = not self.registered, False
         if helper is None:
             self._fail("no process can be started")
             return
@@ -66,16 +68,17 @@ class Walks:
         if kind == b"B":
             for key in fields[0]:  # type: ignore[union-attr]
                 if key in self.walks:
-                    self.walks[str(key)].heard = now
+                    self.walks[str(key)].heard, self.walks[str(key)].moved = now, True
         elif fields[0] != self.serial:
             return
         elif kind == b"W":
+            self.answered = True
             for key in fields[1]:  # type: ignore[union-attr]
                 self.walks.setdefault(str(key), Walk(str(key), now)).heard = now
             self.listed = self.listed or len(fields) > 2
         else:
             walk = self.walks.setdefault(str(fields[1]), Walk(str(fields[1]), now))
-            walk.heard = now
+            walk.heard, walk.moved = now, True
             if kind == b"E":
                 walk.ended, walk.why = True, str(fields[2] or "")
 
@@ -106,9 +109,9 @@ class Walks:
         return self.listed and not any(self.is_open(walk, now) for walk in self.walks.values())
 
     def is_open(self, walk: Walk, now: float) -> bool:
-        """Whether a walk goes on."""
-        limit = SILENT_AGAIN if walk.key in self.silent_before else SILENT
-        return not walk.ended and now - walk.heard <= limit
+        """Whether a walk goes on, as far as is known: until the helper has loaded nothing is."""
+        limit = SILENT_AGAIN if walk.key in self.silent_before and not walk.moved else SILENT
+        return not walk.ended and (not self.answered or now - walk.heard <= limit)
 
     def unreachable(self) -> dict[str, str]:
         """Folders that could not be searched to their end, and why."""
@@ -121,5 +124,6 @@ class Walks:
         return found
 
     def silent(self) -> set[str]:
-        """Walks that had not answered when the scan ended."""
-        return {walk.key for walk in self.walks.values() if not walk.ended}
+        """Walks that do not answer."""
+        now = time.monotonic()
+        return {walk.key for walk in self.walks.values() if not walk.ended and not self.is_open(walk, now)}

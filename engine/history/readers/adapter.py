@@ -14,6 +14,9 @@ NAME = "adapter_config.json"
 _KEYS = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "target_modules", "task_type", "model_name", "config",
          "base_model", "lora_parameters", "fine_tune_type", "lora_rank", "rank", "lora_r", "swift_type")  # fmt: skip
 
+_PLAIN = ("base_model_name_or_path", "bias", "lora_alpha", "lora_dropout", "peft_type", "r", "revision", "task_type",
+          "use_dora", "use_rslora")  # fmt: skip
+
 
 def is_adapter(found: Found) -> bool:
     """Whether a file of this name is PEFT's (or of its forerunner); one that cannot be read is taken for it."""
@@ -28,10 +31,11 @@ def read(found: Found) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Settings by our names, all others, and what is wrong with the file (empty if nothing)."""
     if not found.data:
         return {}, {}, found.problem
+    problem = found.problem
     try:
         config = jsontext.loads(found.data)
-    except ValueError:
-        return {}, {}, "is damaged"
+    except ValueError:  # cut off, or written by hand: what its plain lines say
+        config, problem = jsontext.keys(found.data, _PLAIN), "is damaged"
     if not isinstance(config, dict):
         return {}, {}, "holds no JSON object"
     adaptive = isinstance(config.get("r"), dict)  # one rank a layer
@@ -41,7 +45,8 @@ def read(found: Found) -> tuple[dict[str, Any], dict[str, Any], str]:
         config = {**config, "bias": None}
     plain = config.get("lora_parameters")
     if isinstance(plain, dict) and "rank" in plain:  # MLX
-        config = {"lora_r": plain["rank"], "lora_dropout": plain.get("dropout"), **config}
+        told = {"lora_r": plain["rank"], "lora_alpha": plain.get("alpha"), "lora_dropout": plain.get("dropout")}
+        config = {**told, **config}
     settings, other = sort_out(config)
     settings.pop("output_dir", None)
     start = config.get("init_lora_weights")
@@ -58,4 +63,4 @@ def read(found: Found) -> tuple[dict[str, Any], dict[str, Any], str]:
         other["peft_type"] = kind
     else:
         other.pop("peft_type", None)
-    return settings, other, found.problem
+    return settings, other, problem

@@ -20,6 +20,7 @@ _LIBRARIES = "PEFT|TRL|Transformers|Pytorch|PyTorch|Datasets|Tokenizers|Accelera
 _VERSION = re.compile(rf"^[-*] ({_LIBRARIES}):? `?([\w.+\-]{{1,40}})`?[ \t]*$", re.MULTILINE)
 _RESULT = re.compile(r"^[-*] ([A-Z][\w \-@/]{0,40}): (-?[\d.]+(?:e[-+]?\d+)?|nan|inf)[ \t]*$", re.MULTILINE)
 _TUNED = re.compile(r"fine-tuned version of \[([^\]\n]{1,300})\]")
+_UNSLOTH_BASE = re.compile(r"^- \*\*Finetuned from model ?:\*\* (\S{1,300})[ \t]*$", re.MULTILINE)
 _SECTION = re.compile(r"^#{2,4} (.{1,60})$", re.MULTILINE)
 # Words that only a card of a training has.
 SIGNS = ("generated automatically according to the information the Trainer had access to", "generated_from_trainer",
@@ -48,7 +49,7 @@ class Card:
 def is_training(data: bytes) -> bool:
     """Whether a text is the card of a training, told by its beginning: a page about trainings has no head in YAML."""
     head = data[:8192].decode("utf-8", "replace")
-    if SIGNS[0] in head:
+    if SIGNS[0] in head or _AXOLOTL.search(head):
         return True
     return head.lstrip().startswith("---") and (
         any(sign in head for sign in SIGNS) or bool(_tags(_front(head)) & _TAGS)
@@ -100,7 +101,7 @@ def _base(front: dict[str, Any], body: str) -> str | None:
     found = front.get("base_model")
     if isinstance(found, list) and found:
         found = found[0]
-    match = _TUNED.search(body)
+    match = _TUNED.search(body) or _UNSLOTH_BASE.search(body)
     return text(found) or (text(match[1]) if match else None)
 
 

@@ -112,13 +112,18 @@ def training_rows(log: Log) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
             train.append(row)
             steps.append(step)
             last = step
-        if ("eval_loss" in row) if counted else any(map(_is_eval, row)):
+        if row.get("eval_loss") is not None if counted else _evaluates(row):
             evals.append(row)
     return train, _once(evals) if log.merges else evals
 
 
 def _is_eval(key: str) -> bool:
     return key[:5] in ("eval_", "test_")
+
+
+def _evaluates(row: dict[str, Any]) -> bool:
+    """Whether a row tells of an evaluation; old LLaMA-Factory names ``eval_loss`` in every row, without a value."""
+    return any(_is_eval(key) and value is not None for key, value in row.items())
 
 
 def _cut(train: list[dict[str, Any]], steps: list[int], step: int) -> None:

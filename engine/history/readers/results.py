@@ -11,6 +11,9 @@ from engine.history.readers.textfiles import Found
 NAMES = ("all_results.json", "train_results.json", "eval_results.json", "test_results.json", "predict_results.json")
 # Any of these says that the training came to its end.
 _TRAINED = ("train_runtime", "train_loss", "train_samples_per_second", "train_steps_per_second")
+# What a trainer measures of anything it does, by the ends of the names.
+_MEASURED = ("_loss", "_runtime", "_samples_per_second", "_steps_per_second")
+_PARTS = ("train_", "eval_", "test_", "predict_")
 
 
 def read(found: Found) -> tuple[dict[str, float], str]:
@@ -43,8 +46,10 @@ def numbers(values: dict[str, Any]) -> dict[str, float]:
 
 
 def is_training(values: dict[str, float]) -> bool:
-    """Whether these numbers are those of a trainer and not somebody's own."""
-    return "epoch" in values or any(name.startswith(("train_", "eval_", "test_", "predict_")) for name in values)
+    """Whether these numbers are those of a trainer and not somebody's own, who may count a ``test_size`` too."""
+    if "epoch" in values or any(name.startswith(_PARTS) and name.endswith(_MEASURED) for name in values):
+        return True
+    return bool(values) and all(name.startswith(("eval_", "predict_")) for name in values)
 
 
 def ended(values: dict[str, float]) -> bool:

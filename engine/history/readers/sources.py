@@ -102,7 +102,9 @@ def _arguments(found: Reading) -> None:
             continue
         values, problem = args.read(got, name)
         found.complain(name, problem)
-        found.signs.trainer |= args.is_trainer(values)
+        if args.is_trainer(values):
+            found.signs.trainer = True
+            found.signs.of_arguments(values)
         if (name in args.LLAMA_FACTORY and (args.is_factory(values) or not values)) or name == args.BOARD:
             found.signs.factory = True
         elif name in args.SWIFT and values:
@@ -283,7 +285,9 @@ def _texts(found: Reading, texts: dict[str, str]) -> None:
     for tag, body in texts.items():
         if tag.startswith("args"):
             found.signs.trainer = True
-            _settings(found, _json_text(body), "TensorBoard")
+            values = _json_text(body)
+            found.signs.of_arguments(values)
+            _settings(found, values, "TensorBoard")
         elif tag.startswith("model_config"):
             name = text(_json_text(body).get("_name_or_path"))
             if name:

@@ -20,6 +20,9 @@ _TRL_ROWS = frozenset({"num_tokens", "mean_token_accuracy", "rewards/chosen", "r
                        "reward", "reward_std", "completion_length", "completions/mean_length", "objective/kl", "nll_loss",
                        "log_odds_ratio", "loss/policy_avg", "eval_rewards/chosen", "frac_reward_zero_std", "kl",
                        "eval_mean_token_accuracy", "eval_num_tokens", "min_reward", "center_rewards_loss"})  # fmt: skip
+# Settings that only these tools have.
+_TRL_SETTINGS = frozenset({"num_generations", "max_prompt_length", "max_completion_length", "dataset_text_field",
+                           "assistant_only_loss", "reference_free", "precompute_ref_log_probs", "completion_only_loss"})  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -39,6 +42,11 @@ class Signs:
     trainer: bool = False
     versions: dict[str, str] = field(default_factory=dict)
 
+    def of_arguments(self, values: dict[str, Any]) -> None:
+        """What a trainer's own arguments tell; not asked of a tool's that is built upon it."""
+        self.trl |= len(_TRL_SETTINGS & values.keys()) >= 2
+        self.unsloth |= any(name.startswith("unsloth_") for name in values)
+
 
 def guess(signs: Signs) -> str:
     """The tool's name as it is listed; ``unknown`` where nothing tells."""
@@ -56,8 +64,12 @@ def guess(signs: Signs) -> str:
         or _AXOLOTL_ROWS & keys
     ):
         return AXOLOTL
-    model = signs.base_model or ""
-    if signs.unsloth or "unsloth" in signs.tags or "unsloth" in signs.words or _UNSLOTH_MODEL.search(model):
+    if signs.unsloth or "unsloth" in signs.tags or "unsloth" in signs.words:
+        return UNSLOTH
+    # TRL's own card has a tag for Unsloth where it took part: without it, no more than the base model is theirs.
+    if "trained using [TRL]" in signs.words and "trl" in signs.tags:
+        return TRL
+    if _UNSLOTH_MODEL.search(signs.base_model or ""):
         return UNSLOTH
     if signs.trl or "trl" in signs.tags or "trl" in signs.versions or _TRL_ROWS & keys:
         return TRL
