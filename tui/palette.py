@@ -91,7 +91,8 @@ class Commands(Provider):
 def candidates(runs: list[RunSummary], query: str) -> list[RunSummary]:
     """Runs that may match: those that have the words in their names, then the first of the others."""
     words = query.casefold().split()
-    found, others = [], []
+    found: list[RunSummary] = []
+    others: list[RunSummary] = []
     for run in runs:
         name = run.name.casefold()
         if all(word in name for word in words):

@@ -108,7 +108,7 @@ async def test_runs_of_others_are_cloned_as_far_as_they_tell(folder: Path, monke
     monkeypatch.setattr(
         TunedeckApp,
         "open_launch",
-        lambda self, values=None, title="", unknown=(): opened.append((values, title, list(unknown))),
+        lambda self, values=None, title="", unknown=(), remarks=(): opened.append((values, title, list(unknown))),
     )
     app = app_of()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -278,6 +278,7 @@ async def test_groups_fold_and_open(folder: Path) -> None:
         await pilot.press("b")
         await until(pilot, lambda: {"Small", "Big", "Other-7B"} <= set(rows(app)) and "by base model" in right(app))
         assert selected(app) == "live", "the cursor keeps to its run"
+        assert "▾ Small" in picture(app)[3], "and its group is in sight"
         await pilot.press("left")
         await until(pilot, lambda: home(app).table.selected is None and "live" not in rows(app))
         assert "▸ Small   2 runs · 1 live · best" in shown(app) and "opens the group" in shown(app)

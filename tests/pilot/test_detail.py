@@ -250,6 +250,28 @@ async def test_export_writes_what_was_logged(
         await until(pilot, lambda: (tmp_path / "run.jsonl").is_file() and app.screen is screen)
 
 
+async def test_a_deleted_run_is_left_and_a_pruned_one_read_again(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=6, evals=3)
+    for step in (2, 4, 6):
+        (run.path / f"checkpoint-{step}").mkdir()
+        for name in ("adapter_model.safetensors", "trainer_state.json", "optimizer.pt", "scheduler.pt"):
+            (run.path / f"checkpoint-{step}" / name).write_text("{}")
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await opened(app, pilot, run.path)
+        assert "3 checkpoints" in shown(app)
+        for key, words in (("p", "Pruned"), ("D", "Deleted")):
+            await pilot.press(key)
+            await until(pilot, lambda: getattr(app.screen, "state", "") == "asking")
+            await pilot.press(*"run", "enter")
+            await until(pilot, lambda words=words: words in shown(app))
+            await pilot.press("enter")
+            if key == "p":
+                await until(pilot, lambda: app.screen is screen and "3 checkpoints" not in shown(app))
+        await until(pilot, lambda: not isinstance(app.screen, DetailScreen))
+    assert not run.path.exists()
+
+
 async def test_a_screen_at_rest_sends_nothing(tmp_path: Path, records: dict[Path, RunRecord]) -> None:
     path = tmp_path / "run"
     path.mkdir()

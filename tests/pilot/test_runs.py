@@ -436,7 +436,9 @@ async def test_enter_watches_what_lives_and_opens_what_has_ended(folder: Path) -
 
 async def test_new_sample_and_clone_open_the_form(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[Any, str]] = []
-    monkeypatch.setattr(TunedeckApp, "open_launch", lambda self, values=None, title="": opened.append((values, title)))
+    monkeypatch.setattr(
+        TunedeckApp, "open_launch", lambda self, values=None, title="", *more: opened.append((values, title))
+    )
     app = app_of()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await found(pilot)

@@ -217,7 +217,7 @@ def test_directories_that_may_not_be_changed(tmp_path: Path) -> None:
     os.chown(tmp_path / "sticky", 0, -1)
     os.chmod(tmp_path / "fixed", 0o555)
     os.chmod(tmp_path / "sticky", 0o1777)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
+    for parent in [tmp_path, *tmp_path.parents][:4]:
         os.chmod(parent, 0o755)
 
     def do() -> None:

@@ -19,6 +19,7 @@ from engine import registry
 from engine.history import RunSummary, query
 from engine.rundir import RunDir, write_json
 from tests.support import make_run, wait_for
+from tui.glyphs import ASCII
 from tui.runlist import choices, columns, detail, groups, values
 from tui.runlist.catalogue import COLUMNS
 from tui.runlist.choices import Choices
@@ -279,6 +280,12 @@ def test_a_curve_is_as_high_as_the_loss_and_a_loss_that_is_no_number_is_a_cross(
     long = drawn([10.0 - 0.01 * n for n in range(1000)], 8)
     assert long[0] == "█" and long[-1] == "▁" and list(long) == sorted(long, reverse=True)
     assert drawn([1.0] * 500 + [math.nan] + [1.0] * 499, 4) == "▄▄×▄"
+
+
+def test_a_curve_can_be_drawn_in_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.runlist.spark.glyphs", lambda: ASCII)
+    shown = drawn([8.0, 4.0, 2.0, 1.0, math.nan], 5)
+    assert shown.isascii() and len(set(shown)) == 5
 
 
 def test_the_curve_of_a_live_run_grows_and_never_gets_long() -> None:

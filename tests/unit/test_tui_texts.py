@@ -178,9 +178,9 @@ def test_keys_of_one_screen_do_not_clash() -> None:
         everywhere = keys.APP if name in ("runs", "launch", "watch", "detail", "compare") else ()
         used = Counter(key for row in (*table, *everywhere) for key in row.key.split(","))
         if name != "launch":  # its Enter and Esc mean different things while a value is typed
-            # A run trains or waits in the queue: s stops the one and cancels the other.
+            # A run trains or waits in the queue: s stops the one and cancels the other. Marked runs have their own rows.
             # On the page of curves some keys do what they do on the live screen.
-            allowed = {"runs": {"s", "v", "X", "D"}, "watch": {"s"}, "detail": {"right", "left", "x", "enter"}}.get(
+            allowed = {"runs": {"s", "X", "D"}, "watch": {"s"}, "detail": {"right", "left", "x", "enter"}}.get(
                 name, set()
             )
             assert {key for key, times in used.items() if times > 1} == allowed, name

@@ -47,6 +47,7 @@ class Sheet(Lines):
     Sheet {
         height: 1fr; width: 1fr;
         & > .sheet--cursor { background: $row-cursor; }
+        &:ansi > .sheet--cursor { background: ansi_default; color: ansi_default; text-style: reverse; }
     }
     """
 
@@ -122,7 +123,8 @@ class Sheet(Lines):
         else:
             back = Style(bgcolor=ground.bgcolor)
             segments = [Segment(text, self._style(colour) + back) for text, colour in self.lines[y] if text]
-        return Strip(segments).adjust_cell_length(self.size.width, Style(bgcolor=ground.bgcolor))
+        rest = ground if ground.reverse else Style(bgcolor=ground.bgcolor)
+        return Strip(segments).adjust_cell_length(self.size.width, rest)
 
     # -- moving -----------------------------------------------------------------------------------------------------
 

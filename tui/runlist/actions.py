@@ -63,12 +63,7 @@ class RunActions(ListScreen):
         self.app.call_from_thread(self._open_form, made, title)
 
     def _open_form(self, made: Clone, title: str) -> None:
-        if made.unknown:
-            self.shell.open_launch(made.values, title, made.unknown)
-        else:
-            self.shell.open_launch(made.values, title)
-        if made.remarks:
-            report.tell(self.app, clean("; ".join(made.remarks), 400))
+        self.shell.open_launch(made.values, title, made.unknown, made.remarks)
 
     def action_resume(self) -> None:
         """Ask from where and with what, then go on."""

@@ -19,6 +19,7 @@ class Arranging(ListScreen):
         """Show the list in another way, and keep it."""
         self.choices = dataclasses.replace(self.choices, **changes)
         self.draw(words)
+        self.table.from_top()
         self.run_worker(self._keep, thread=True, group="choices", exit_on_error=False)
 
     def _keep(self) -> None:

@@ -120,6 +120,11 @@ class RunTable(ScrollView, can_focus=True):
         if self.row != before:
             self.post_message(self.Moved())
 
+    def from_top(self) -> None:
+        """Show the list from its beginning, if the cursor is to be seen there, too."""
+        if self.scroll_offset.y and self._cursor < self.scrollable_content_region.height:
+            self.scroll_to(y=0, animate=False, immediate=True)
+
     def go_to(self, row: Row) -> None:
         """Move the cursor to a row that stands there."""
         wanted = _id(row)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.events import Resize
+from textual.events import Key, Resize
 from textual.message import Message
 from textual.screen import Screen
 
@@ -270,6 +270,13 @@ class CompareScreen(Screen[None]):
         if action == "all_settings":
             return self.ready and self.page == DIFFERENCES
         return True
+
+    def on_key(self, event: Key) -> None:
+        """The letters of the other runs."""
+        place = LETTERS.find(event.key.upper()) if len(event.key) == 1 else -1
+        if place > 0 and self.check_action("show_run", (place,)):
+            event.stop()
+            self.action_show_run(place)
 
     def action_back(self) -> None:
         """Out of the cursor, then the zoom, then back."""
