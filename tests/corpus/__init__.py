@@ -20,7 +20,7 @@ def build(folder: Path) -> list[Case]:
 
 def layouts() -> list[str]:
     """The names of all layouts: each has a folder of that name."""
-    from tests.corpus import axolotl, board, case, damaged, factory, odd_values, own, swift, trainer, trees, trl
+    from tests.corpus import axolotl, board, case, damaged, factory, odd_values, own, public, swift, trainer, trees, trl
 
-    assert all((axolotl, board, damaged, factory, odd_values, own, swift, trainer, trees, trl))
+    assert all((axolotl, board, damaged, factory, odd_values, own, public, swift, trainer, trees, trl))
     return [case.name_of(function) for function in case.LAYOUTS]

@@ -14,7 +14,7 @@ class Case:
 
     Its keys are those of a row, and ``settings`` and ``other`` (parts of them), ``checkpoints`` (steps), ``problem`` (a text that one
     of the problems must hold; ``""``: any; ``None``: there must be none), ``remark`` (the same, of the whole record only), ``hidden`` (a text that must show nowhere),
-    ``valid`` (steps of checkpoints that can be resumed from), ``curves`` (names of metrics that must be there).
+    ``valid`` (steps of checkpoints that can be resumed from), ``curves`` (names of metrics that must be there), ``eval_rows``.
     """
 
     name: str

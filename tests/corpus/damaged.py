@@ -135,7 +135,7 @@ def damaged_cut_state(here: Path) -> list[Case]:
 
 @layout
 def damaged_adapters(here: Path) -> list[Case]:
-    """The adapter's configuration tells nothing; the state does."""
+    """The adapter's configuration tells nothing, or one line; the state does."""
     losses = falling(3)
     kinds: dict[str, bytes | str] = {
         "lfs": _LFS,
@@ -152,7 +152,8 @@ def damaged_adapters(here: Path) -> list[Case]:
         write(here / name / "adapter_config.json", content)
         put_state(here / name, state(train_rows(losses), 30, 30))
         found.append(Case(f"damaged-adapter-{name}", here / name,
-                          told(losses, tool="transformers", state="completed", base_model=None, lora_r=None, problem="adapter_config.json")))  # fmt: skip
+                          told(losses, tool="transformers", state="completed", base_model=None, lora_r=16 if name == "cut" else None,
+                               problem="adapter_config.json")))  # fmt: skip
     return found
 
 

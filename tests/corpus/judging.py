@@ -62,6 +62,8 @@ def differences(case: Case, row: RunSummary | None, record: RunRecord | None) ->
                 ("curve", metric if metric in (*record.steps.names, *record.evals.names) else None, metric)
                 for metric in expected
             ]
+        elif name == "eval_rows":
+            found.append((name, len(record.evals), expected))
         elif name == "hidden":
             found.append((name, expected in repr(record) or expected in repr(row), False))
         elif name == "remark":

@@ -20,6 +20,8 @@ BEAT_SECONDS = 1.0
 # While another screen is in front only the ends of runs matter.
 REST_SECONDS = 2.0
 WALK_SECONDS = 5.0
+# What the index knows shall be on the screen before looking whether it is true takes the processor from it.
+PAINT_SECONDS = 0.15
 # A search of large or slow folders must not take more than a thirtieth of the time.
 WALK_SHARE = 30.0
 # What a live run's record does not tell each second, and its row in the index does.
@@ -230,6 +232,7 @@ class RunsFeed:
         rows = self._scanner.rows()
         if rows:
             self._hand_over(self._as_they_are(rows), set())
+            self._stopped.wait(PAINT_SECONDS)
 
     def _as_they_are(self, runs: Iterable[RunSummary]) -> list[RunSummary]:
         """Runs that lived when their rows were written may have ended since."""

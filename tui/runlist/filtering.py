@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from textual.widgets import Input
+from typing import TYPE_CHECKING, cast
 
 from engine.text import clean
 from tui import report
 from tui.runlist.base import ListScreen
-from tui.runlist.filterline import FilterBox, FilterLine
 
 if TYPE_CHECKING:
+    from textual.widgets import Input
+
     from engine.history.query import Completion, Query, QueryError
+    from tui.runlist.filterline import FilterBox
 
 # A key that was typed meanwhile waits no longer than this.
 SLICE_SECONDS = 0.012
@@ -26,7 +26,12 @@ class Filtering(ListScreen):
     @property
     def filter_box(self) -> FilterBox | None:
         """The filter, if it is open."""
-        return next(iter(self.query(FilterBox)), None)
+        return cast("FilterBox | None", next(iter(self.query("FilterBox")), None))
+
+    @property
+    def types_a_filter(self) -> bool:
+        """Whether keys go into the filter."""
+        return self.focused is not None and self.focused.id == "runs-filter"
 
     async def action_filter(self) -> None:
         """Open the filter line."""
@@ -34,6 +39,8 @@ class Filtering(ListScreen):
 
     async def open_filter(self, text: str | None = None) -> None:
         """Open the filter line, with a text in it."""
+        from tui.runlist.filterline import FilterBox
+
         box = self.filter_box
         if box is None:
             box = FilterBox()
@@ -45,7 +52,7 @@ class Filtering(ListScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while typing."""
-        if isinstance(event.input, FilterLine):
+        if event.input.id == "runs-filter":
             self._apply(event.value)
 
     def _apply(self, text: str) -> None:
@@ -105,7 +112,7 @@ class Filtering(ListScreen):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep the filter and go back to the rows."""
-        if not isinstance(event.input, FilterLine):
+        if event.input.id != "runs-filter":
             return
         if event.value.strip():
             self.table.focus()

@@ -12,11 +12,11 @@ from textual.message import Message
 from engine.text import clean
 from tui.glyphs import glyphs
 from tui.runlist import detail
-from tui.runlist.preview import Preview, PreviewReader
 from tui.widgets.lines import Line, Lines
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
+    from tui.runlist.preview import Preview, PreviewReader
     from tui.widgets.chart import Chart
 
 
@@ -94,6 +94,8 @@ class RunPanel(Vertical):
             return
         self._height = height
         if height and self._chart is None:
+            from tui.runlist.preview import PreviewReader
+
             self._chart = _make_chart()
             await self.mount(self._chart)
             self._reader = PreviewReader(self._deliver)

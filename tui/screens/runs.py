@@ -21,7 +21,6 @@ from tui.runlist.arranging import Arranging
 from tui.runlist.ends import Ends
 from tui.runlist.feed import Batch, Progress, RunsFeed
 from tui.runlist.filtering import Filtering
-from tui.runlist.filterline import FilterLine
 from tui.runlist.marking import Marking
 from tui.runlist.model import RESUMABLE, RunList
 from tui.runlist.panel import RunPanel
@@ -115,7 +114,7 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
     def _deliver(self, batch: Batch) -> None:
         self.post_message(self.News(batch))
 
-    async def on_runs_screen_news(self, message: News) -> None:
+    def on_runs_screen_news(self, message: News) -> None:
         """Take in what the feed found."""
         batch = message.batch
         if batch.failure is not None:
@@ -127,7 +126,7 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
             self.list.update(batch.changed, batch.gone)
             self._spare_the_collector()
         self.draw()
-        await self._fit_chart()
+        self.call_after_refresh(self._fit_chart)  # the rows first
 
     def _spare_the_collector(self) -> None:
         """Rows of runs are no rubbish: looking through all of them for some takes longer than a key may."""
@@ -226,7 +225,7 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
         if action in NEEDS_RUN:
             return run is not None
         if action in NEEDS_LIST:
-            return bool(self.list.runs) and not isinstance(self.focused, FilterLine)
+            return bool(self.list.runs) and not self.types_a_filter
         return True
 
     def action_rows(self, by: int) -> None:

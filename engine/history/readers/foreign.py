@@ -52,8 +52,9 @@ def row(found: Reading) -> RunSummary:
         made.last_eval_loss = found.results["eval_loss"]
         made.best_eval_loss = made.last_eval_loss if math.isfinite(made.last_eval_loss) else None
     made.epoch = (log.epoch if log else None) or got.epoch
-    if made.epoch is None:
-        made.epoch = found.results.get("epoch")
+    ended = found.results.get("epoch")
+    if made.epoch is None or (log is not None and log.sampled and ended is not None and ended > made.epoch):
+        made.epoch = ended  # a card's table ends with the last evaluation
     made.learning_rate = ours.get("learning_rate") or got.peak_rate
     made.lora_r, made.lora_alpha = ours.get("lora_r"), ours.get("lora_alpha")
     made.num_train_epochs = ours.get("num_train_epochs") or (log.epochs if log else None)

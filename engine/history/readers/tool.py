@@ -20,6 +20,7 @@ _TRL_ROWS = frozenset({"num_tokens", "mean_token_accuracy", "rewards/chosen", "r
                        "reward", "reward_std", "completion_length", "completions/mean_length", "objective/kl", "nll_loss",
                        "log_odds_ratio", "loss/policy_avg", "eval_rewards/chosen", "frac_reward_zero_std", "kl",
                        "eval_mean_token_accuracy", "eval_num_tokens", "min_reward", "center_rewards_loss"})  # fmt: skip
+_FACTORY_ROWS = frozenset({"sft_loss", "odds_ratio_loss"})  # both, of its preference training; TRL names them otherwise
 # Settings that only these tools have.
 _TRL_SETTINGS = frozenset({"num_generations", "max_prompt_length", "max_completion_length", "dataset_text_field",
                            "assistant_only_loss", "reference_free", "precompute_ref_log_probs", "completion_only_loss"})  # fmt: skip
@@ -55,7 +56,7 @@ def guess(signs: Signs) -> str:
         keys |= row.keys()
     if signs.swift or _SWIFT_ROWS & keys:
         return SWIFT
-    if signs.factory or signs.tags & {"llama-factory", "llamafactory", "llama_factory"}:
+    if signs.factory or signs.tags & {"llama-factory", "llamafactory", "llama_factory"} or keys >= _FACTORY_ROWS:
         return LLAMA_FACTORY
     if (
         signs.axolotl
