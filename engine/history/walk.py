@@ -163,14 +163,15 @@ def _says_so(path: Path, name: str) -> bool:
     """Whether a file that may be anything is one of a training."""
     from engine.history.readers import adapter, args, card, jsonlines, results, textfiles
 
-    found = textfiles.read(path / name, within=path, limit=1 << 20)
+    log = name == "logging.jsonl"  # the only one that grows
+    found = textfiles.read(path / name, within=path, limit=1 << 20, tail=0 if log else textfiles.TAIL)
     if found is None or not found.data:
         # What it holds is elsewhere, or not ours to see: its name must do.
         return found is not None and bool(found.problem) and name in _NAMED
     if name == "README.md":
         return card.is_training(found.data)
-    if name == "logging.jsonl":
-        return jsonlines.read(found, name)[0] is not None
+    if log:
+        return jsonlines.is_log(found)
     if name == "adapter_config.json":
         return adapter.is_adapter(found)
     if name in _RESULTS:

@@ -129,3 +129,20 @@ def public_odds_ratio_state(here: Path) -> dict[str, Any]:
     }
     put_state(here, state(train_rows(losses, **more), 80, 80))
     return told(losses, tool="llama-factory", state="completed", step=80, curves=["odds_ratio_loss"])
+
+
+@layout
+def public_long_logs(here: Path) -> list[Case]:
+    """ms-swift's log alone, above a megabyte, every step twice as old versions wrote it; a chat of that length beside it."""
+    losses = falling(4000)
+    rows = [
+        {"loss": loss, "learning_rate": 1e-4, "token_acc": 0.8, "epoch": i / 4000, "memory(GiB)": 20.1,
+         "global_step/max_steps": f"{i}/4000", "elapsed_time": "1m 2s", "remaining_time": "3h 2m 1s"}
+        for i, loss in enumerate(losses, 1)
+    ]  # fmt: skip
+    write(here / "log" / "logging.jsonl", lines([row for row in rows for _ in range(2)]))
+    write(here / "chat" / "logging.jsonl", lines([{"timestamp": "2025-07-17", "user": "hello " * 50}] * 4000))
+    return [
+        Case("public-long-log", here / "log", told(losses, tool="ms-swift", state="completed", step=4000)),
+        Case("public-long-chat", here / "chat", listed=False),
+    ]

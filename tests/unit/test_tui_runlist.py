@@ -20,6 +20,7 @@ from engine.history import RunSummary, query
 from engine.rundir import RunDir, write_json
 from tests.support import make_run, wait_for
 from tui.glyphs import ASCII
+from tui.palette import candidates
 from tui.runlist import choices, columns, detail, groups, values
 from tui.runlist.catalogue import COLUMNS
 from tui.runlist.choices import Choices
@@ -159,6 +160,13 @@ def test_marks_go_with_their_runs() -> None:
     assert [run.name for run in found.marked] == ["a"]
     assert found.toggle(found.visible) and len(found.marked) == 2  # some were: now all are
     assert not found.toggle(found.visible) and not found.marked
+
+
+def test_of_many_runs_the_palette_looks_at_few() -> None:
+    runs = [summary(f"run-{n}") for n in range(5000)]
+    found = candidates(runs, "RUN 499")
+    assert [run.name for run in found[:3]] == ["run-499", "run-1499", "run-2499"] and len(found) < 600
+    assert len(candidates(runs, "run")) == 40 and len(candidates(runs, "zzz")) == 400
 
 
 # What is kept.

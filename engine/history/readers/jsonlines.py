@@ -14,6 +14,15 @@ SWIFT = "logging.jsonl"
 _OWN = frozenset(
     {"current_steps", "global_step", "global_step/max_steps", "loss", "eval_loss", "train_runtime", "step"}
 )
+_LOOK = 40
+
+
+def is_log(found: Found) -> bool:
+    """Whether such a file is a training's, by its first lines; one without any may become it."""
+    rows, damaged = jsontext.lines(b"\n".join(found.data.split(b"\n", _LOOK)[:_LOOK]))
+    if damaged and not rows:
+        return read(found, SWIFT)[0] is not None
+    return not rows or any(_OWN & row.keys() for row in rows[:20])
 
 
 def read(found: Found, source: str) -> tuple[Log | None, str]:

@@ -34,10 +34,12 @@ class Found:
         return bool(self.tail)
 
 
-def read(path: Path | str, *, within: Path | str | None = None, limit: int = MAX_WHOLE) -> Found | None:
+def read(
+    path: Path | str, *, within: Path | str | None = None, limit: int = MAX_WHOLE, tail: int = TAIL
+) -> Found | None:
     """What a file holds, ``None`` if there is none. Never raises for what stands on the disk.
 
-    A link is followed only to a regular file below ``within``.
+    A link is followed only to a regular file below ``within``. Above ``limit`` its beginning is read, and ``tail`` bytes of its end.
     """
     try:
         fd = _open(path, within)
@@ -53,7 +55,7 @@ def read(path: Path | str, *, within: Path | str | None = None, limit: int = MAX
             return Found(problem="is no regular file")
         found = Found(size=info.st_size, mtime=info.st_mtime)
         if info.st_size > limit:
-            found.data, found.tail = _take(fd, 0, HEAD), _take(fd, info.st_size - min(TAIL, info.st_size - HEAD), TAIL)
+            found.data, found.tail = _take(fd, 0, HEAD), _take(fd, info.st_size - min(tail, info.st_size - HEAD), tail)
             found.problem = f"is too large ({_size(info.st_size)}): only its two ends were read"
         else:
             found.data = _take(fd, 0, limit + 1)
