@@ -173,6 +173,19 @@ async def test_a_search_tells_how_far_it_is_and_what_does_not_answer(folder: Pat
         assert "reading" not in right(app)
 
 
+async def test_the_curve_comes_back_when_the_list_was_empty_for_a_while(folder: Path) -> None:
+    app = app_of()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await found(pilot)
+        await until(pilot, lambda: "loss of live" in shown(app) and "smooth" in shown(app))
+        await pilot.press("slash")
+        await write(pilot, "nothing")
+        await until(pilot, lambda: "No run passes" in shown(app) and "loss of" not in shown(app))
+        await pilot.pause(0.3)
+        await clear(pilot)
+        await until(pilot, lambda: "loss of live" in shown(app) and "smooth" in shown(app))
+
+
 # The filter.
 
 

@@ -351,11 +351,13 @@ class Seen:
     def __init__(self, *roots: Path) -> None:
         self.batches: list[Batch] = []
         self.list = RunList()
+        self._lock = threading.Lock()  # the app has its messages instead
         self.feed = RunsFeed(lambda: list(roots), self.take)
 
     def take(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self.list.update(batch.changed, batch.gone)
+        with self._lock:
+            self.batches.append(batch)
+            self.list.update(batch.changed, batch.gone)
 
     @property
     def progress(self) -> list[Progress]:
@@ -513,11 +515,11 @@ def test_a_run_that_cannot_be_read_is_told_once_and_the_thread_lives(
     def fail(path: Path, **more: Any) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("engine.history.summarise", fail)
     monkeypatch.setattr("tui.runlist.feed.BEAT_SECONDS", 0.01)
-    found.feed.start()
-    wait_for(lambda: any(batch.failure for batch in found.batches))
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:  # and not all that the fixtures have patched
+        patch.setattr("engine.history.summarise", fail)
+        found.feed.start()
+        wait_for(lambda: any(batch.failure for batch in found.batches))
     write_json((run := RunDir(tmp_path / "a")).status_json, {**(run.read_status() or {}), "step": 77})
     wait_for(lambda: found.list.visible[0].step == 77)
     assert len([batch for batch in found.batches if batch.failure is not None]) == 1

@@ -101,11 +101,9 @@ class RunPageActions(Screen[None]):
         if not self.is_current:  # left meanwhile
             return
         title = f"{'Again' if setting else 'Clone of'}: {self.run_name}" if setting else f"Clone of {self.run_name}"
-        self.shell.open_launch(values, title, unknown=unknown)
+        self.shell.open_launch(values, title, unknown, remarks)
         if setting:
             self._go_to(setting)
-        if remarks:
-            report.tell(self.app, "; ".join(remarks), title="Not everything could be taken over", severity="warning")
 
     def _go_to(self, setting: str) -> None:
         """Begin to edit one setting of the form, once it stands."""

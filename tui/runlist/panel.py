@@ -116,6 +116,8 @@ class RunPanel(Vertical):
             self._chart.clear()
             self._chart.model.title, self._chart.model.empty = "", ""
             self._chart.flush()
+        if self._reader is not None:
+            self._reader.forget()
 
     def _deliver(self, preview: Preview) -> None:
         self.post_message(self.Read(preview))

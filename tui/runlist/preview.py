@@ -34,7 +34,8 @@ class PreviewReader:
 
     def __init__(self, deliver: Callable[[Preview], None]) -> None:
         self._deliver = deliver
-        self._target: tuple[str, bool] | None = None
+        self._target: tuple[str, bool, int] | None = None
+        self._serial = 0
         self._wake = threading.Event()
         self._stopped = threading.Event()
 
@@ -49,26 +50,30 @@ class PreviewReader:
 
     def aim(self, path: str | None, live: bool = False) -> None:
         """Read this run from now on; ``None`` rests."""
-        target = (path, live) if path is not None else None
+        target = (path, live, self._serial) if path is not None else None
         if target != self._target:
             self._target = target
             self._wake.set()
 
+    def forget(self) -> None:
+        """What was delivered is shown no more: whatever is aimed at next is read from its beginning."""
+        self._serial += 1
+
     def _run(self) -> None:
-        shown: str | None = None
+        shown: tuple[str, int] | None = None
         feed: WatchFeed | None = None
         while not self._stopped.is_set():
             target = self._target
             live = target is not None and target[1]
-            self._wake.wait(LIVE_SECONDS if live and shown == (target and target[0]) else None)
+            self._wake.wait(LIVE_SECONDS if live and shown == (target and target[::2]) else None)
             while self._wake.is_set() and not self._stopped.is_set():
                 self._wake.clear()
                 self._wake.wait(SETTLE_SECONDS)
             target = self._target
             if self._stopped.is_set() or target is None:
                 continue
-            if target[0] != shown:
-                shown, feed = target[0], self._open(target[0])
+            if target[::2] != shown:
+                shown, feed = (target[0], target[2]), self._open(target[0])
                 fresh = True
             else:
                 fresh = False
