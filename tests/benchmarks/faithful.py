@@ -17,6 +17,7 @@ from pathlib import Path
 import pyte
 
 from tests.benchmarks.emulated import Emulated, Emulator
+from tests.corpus.many import many
 from tests.support import make_run
 
 # The app as ever, but it starts and ends nothing, and keeps a copy of every whole frame; a ping answers once all is sent.
@@ -47,7 +48,7 @@ SIZES = ((100, 30), (80, 24), (120, 40), (61, 19), (160, 45), (97, 33))
 ESCAPE, ENTER = b"\x1b", b"\r"
 MOVES = (b"\x1b[A", b"\x1b[B", b"\x1b[C", b"\x1b[D", b"\x1b[H", b"\x1b[F", b"\x1b[5~", b"\x1b[6~", b"\t", b"\x1b[Z")
 DIALOGS = (b"?", b"\x10", b"\x1bOP", b"\x1bOQ", b"\x1bOR", b"\x1bOS", b"\x1b[17~", b"\x1b[18~", b"\x06", b"/", b"a", b"c", b"r", b"n", b"d",
-           b"t", b"v", b"h", b"S", b"s", b"y")  # fmt: skip
+           b"t", b"v", b"h", b"S", b"s", b"y", b" ", b" ", b"m", b"b", b"O", b"C", b"p", b"X", b"D", b"w", b"z", b"\x1b[15~")  # fmt: skip
 LETTERS = tuple(bytes([code]) for code in b"01234+-<>.,[]xglfhLwnNkeovtyRo")
 WORDS = ("실험", "한국어 글", "👍", "e\u0301", "run-1", "日本", "loss", "👩‍💻", "ä", "/tmp", "1e-4", "\u0301")
 SETTLED_SECONDS = 8.0
@@ -76,6 +77,7 @@ class Session:
                      state=states[n % 5], created=now - 900 * n, evals=4)
             for n in range(14)
         ]  # fmt: skip
+        many(folder / "runs" / "theirs", 8, 4000)
         for run in self.runs:
             run.train_log.write_text("Loading 모델 👍\nUserWarning: e\u0301 한국어 cut\n" * 30, encoding="utf-8")
         env = {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("STATE", "CACHE", "CONFIG", "DATA")}
@@ -89,7 +91,7 @@ class Session:
         self.whole = Emulator(1, 1)
         self.read_to = 0
         self.history: list[str] = []
-        self.terminal.wait_for("14 runs")
+        self.terminal.wait_for("22 runs")
 
     # What is done.
 
@@ -166,6 +168,8 @@ class Session:
     def _step(self) -> None:
         run = self.rng.choice(self.runs)
         self.history.append(f"a line in {run.path.name}'s log")
+        if not run.train_log.exists():  # its name was typed, and it is removed
+            return
         with open(run.train_log, "a", encoding="utf-8") as log:
             log.write(f"줄 {self.rng.random():.3f} 👍 {'x' * self.rng.randrange(150)}\n")
 
