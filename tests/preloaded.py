@@ -147,6 +147,7 @@ def _read(line: socket.socket, length: int) -> bytes:
 def _become(request: dict, streams: list[int]) -> NoReturn:
     """What Python would be that was started with these words."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored here: a shell's background job
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)

@@ -125,6 +125,14 @@ def number(value: float | None, digits: int = 4) -> str:
     return "NaN" if value != value else f"{value:.{digits}g}"
 
 
+def rate(value: float | None) -> str:
+    """A learning rate as people type it: ``2e-4``."""
+    if value is None or not 0 < abs(value) < 0.01:
+        return number(value, 3)
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 def count(value: float | None) -> str:
     """A whole number with thousands separated by commas; a dash if unknown."""
     return glyphs().dash if value is None or not math.isfinite(value) else f"{value:,.0f}"

@@ -16,6 +16,7 @@ from textual.widgets import Input
 from engine.text import clean
 from tui.glyphs import state_text
 from tui.keys import TABLES, display
+from tui.screens.dialog import in_front
 
 if TYPE_CHECKING:
     from engine.history import RunSummary
@@ -36,7 +37,7 @@ class Palette(CommandPalette):
 
     def dismiss(self, result: Any = None) -> AwaitComplete:
         """Close once: of two quick Enters the second would close the screen below, or end the app."""
-        return super().dismiss(result) if self.is_current else AwaitComplete()
+        return super().dismiss(result) if in_front(self) else AwaitComplete()
 
     def _action_command_list(self, action: str) -> None:
         """Textual's list raises KeyError for a page key while its rows are being replaced."""

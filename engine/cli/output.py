@@ -70,7 +70,7 @@ def seconds_text(seconds: float | None) -> str:
     """A duration as people say it: ``42s``, ``3m 05s``, ``2h 07m``; a dash if unknown."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
-    whole = round(seconds)
+    whole = int(seconds)
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:

@@ -15,7 +15,7 @@ from typing import Any
 from engine.cli import UsageParser
 from engine.cli.output import bytes_text, print_json, print_problems, table
 from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, InputError, Problem
-from engine.history import find_run, removal
+from engine.history import find_path, removal
 from engine.history.removal import Outcome, Plan
 from engine.text import clean, clean_path
 
@@ -25,9 +25,12 @@ _MOST_LINES = 60
 
 def run(verb: str, arguments: list[str]) -> int:
     """Show what would go, ask for the name (or take it from ``--yes``), remove."""
-    options = _parser(verb).parse_args(arguments)
+    parser = _parser(verb)
+    options = parser.parse_args(arguments)
+    if options.keep and not options.prune:
+        parser.error("--keep says what --prune leaves; without --prune the whole run would go")
     plan = removal.plan(_find(options.run), checkpoints_only=options.prune, optimizer_states=options.optimizer_states,
-                        keep=options.keep, everything=options.everything)  # fmt: skip
+                        keep=options.keep or (removal.BEST, removal.LAST), everything=options.everything)  # fmt: skip
     if plan.refused:
         if options.json:
             print_json({**plan.as_dict(), "dry_run": options.dry_run})
@@ -48,10 +51,10 @@ def run(verb: str, arguments: list[str]) -> int:
 
 def _parser(verb: str) -> argparse.ArgumentParser:
     parser = UsageParser(prog=f"tunedeck {verb}")
-    parser.add_argument("run", metavar="RUN", help="a run's directory, or the beginning of its id")
+    parser.add_argument("run", metavar="RUN", help="a run's directory, the beginning of its id, or its name")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go and what stays")
     parser.add_argument("--prune", action="store_true", help="only its checkpoints, except the best and the last")
-    parser.add_argument("--keep", type=_keep, default=(removal.BEST, removal.LAST), metavar="WORDS",
+    parser.add_argument("--keep", type=_keep, metavar="WORDS",
                         help="what --prune keeps: best, last, steps; with commas (best,last)")  # fmt: skip
     parser.add_argument("--optimizer-states", action="store_true",
                         help="of the checkpoints that stay, what only a resume needs")  # fmt: skip
@@ -78,11 +81,7 @@ def _find(text: str) -> Path:
         path = Path(text).expanduser()
         if text.strip() and os.path.lexists(path):
             return path
-    try:
-        from engine.history import find_path  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        return find_run(text).path
-    return Path(find_path(text))
+    return find_path(text)
 
 
 def _confirmed(plan: Plan, options: argparse.Namespace) -> bool:
@@ -154,7 +153,8 @@ def _remove(plan: Plan, *, as_json: bool) -> int:
 
 
 def _report(plan: Plan, outcome: Outcome) -> None:
-    print(f"Removed {outcome.removed} names, {bytes_text(outcome.bytes)}.")
+    itself = "; the directory is gone" if outcome.gone else ""
+    print(f"Removed {outcome.removed - outcome.gone} names, {bytes_text(outcome.bytes)}{itself}.")
     if outcome.left:
         print(_cut([f"left: {clean(path, 200)}: {clean(why, 300)}" for path, why in outcome.left]))
     if outcome.stopped or not outcome.complete:

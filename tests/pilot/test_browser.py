@@ -385,7 +385,7 @@ async def test_marked_runs_are_compared_deleted_and_exported(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         screen = await found(pilot)
         await pilot.press("v")
-        await until(pilot, lambda: "Mark two to 8 runs" in shown(app))
+        await until(pilot, lambda: "Mark 2 to 8 runs" in shown(app))
         await pilot.press("D")  # it lives
         assert asked == []
         screen.table.go_to(next(run for run in screen.table.runs if run.name == "bad"))
@@ -396,6 +396,7 @@ async def test_marked_runs_are_compared_deleted_and_exported(
         await pilot.press("v", "space", "v", "D")
         assert asked == [("delete", ["bad"]), ("prune", ["bad"]), ("compare", ["good", "theirs-1"]),
                          ("compare", ["good", "theirs-1"]), ("delete", ["good", "theirs-1"])]  # fmt: skip
+        assert "".join(toast.message for toast in app._notifications).count("Mark 2 to 8 runs") == 1
         await pilot.press("X")
         await until(pilot, lambda: isinstance(app.screen, PathScreen) and "Export 2 runs" in shown(app))
         await pilot.press("enter")

@@ -41,3 +41,21 @@ async def test_of_quick_answers_only_the_first_counts(tmp_path: Path, kind: str)
         await pilot.pause()
         assert app.screen is below and len(app.screen_stack) == 2 and len(answers) == 1
     assert app.return_code in (None, 0)
+
+
+async def test_a_dialog_behind_another_closes_neither(tmp_path: Path) -> None:
+    app = TunedeckApp(roots=[tmp_path])
+    answers: list[object] = []
+    async with app.run_test() as pilot:
+        behind, front = ConfirmScreen("Behind?"), ConfirmScreen("In front?")
+        for dialog in (behind, front):
+            app.push_screen(dialog, answers.append)
+            await until(pilot, lambda dialog=dialog: app.screen is dialog)
+        behind.action_no()  # an Esc that was on its way to it while the other opened
+        await pilot.pause()
+        assert app.screen is front and answers == []
+        front.action_yes()
+        await until(pilot, lambda: app.screen is behind)
+        behind.action_no()
+        await until(pilot, lambda: len(app.screen_stack) == 1 and answers == [True, False])
+    assert app.return_code in (None, 0)

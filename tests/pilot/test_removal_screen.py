@@ -67,6 +67,7 @@ async def test_a_run_goes_once_its_name_is_typed(tmp_path: Path, size: tuple[int
         assert "mine.txt" in shown(app) or size[1] > 24
         await pilot.press("enter", *"ol", "enter")
         assert screen.state == ASKING and (run.path / "checkpoint-2").is_dir()
+        await until(pilot, lambda: "that is not what is asked for" in shown(app))
         await pilot.press("d")
         await until(pilot, lambda: "delete now" in shown(app))
         await pilot.press("enter")

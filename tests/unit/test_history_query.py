@@ -85,6 +85,12 @@ def test_what_passes(text: str, expected: str) -> None:
     assert found.empty == (not text.strip())
 
 
+def test_a_tool_can_be_called_unknown() -> None:
+    run = RunSummary("i", "/p", "n", "unknown", "completed")
+    assert parse("tool:unknown").matches(run) and not parse("tool:none").matches(run)
+    assert not parse("tool:unknown").matches(RUNS["a"]) and parse("model:unknown").matches(run)
+
+
 def test_rates_that_stand_there_with_four_bytes() -> None:
     run = RunSummary("i", "/p", "n", "trl", "unknown", learning_rate=9.999999747378752e-05)
     passed = [

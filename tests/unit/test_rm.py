@@ -84,6 +84,7 @@ def test_prune(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rm(run.path, "--prune", "--keep", "20,40", "--yes", "a") == 0
     assert "nothing to remove" in capsys.readouterr().out
     assert rm(run.path, "--prune", "--keep", "newest") == 2
+    assert rm(run.path, "--keep", "best", "--yes", "a") == 2  # of the whole run nothing would be kept
 
 
 def test_refusals_and_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

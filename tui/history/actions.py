@@ -10,6 +10,7 @@ from textual.screen import Screen
 from engine import status as states
 from engine.text import clean, clean_path
 from tui import report
+from tui.screens.dialog import in_front
 
 if TYPE_CHECKING:
     from engine.history.record import RunRecord
@@ -98,7 +99,7 @@ class RunPageActions(Screen[None]):
         self.run_worker(work, name="clone", thread=True, group="clone", exclusive=True, exit_on_error=False)
 
     def _show_form(self, values: dict[str, Any], unknown: list[str], remarks: list[str], setting: str) -> None:
-        if not self.is_current:  # left meanwhile
+        if not in_front(self):  # left meanwhile
             return
         title = f"{'Again' if setting else 'Clone of'}: {self.run_name}" if setting else f"Clone of {self.run_name}"
         self.shell.open_launch(values, title, unknown, remarks)
@@ -155,7 +156,7 @@ class RunPageActions(Screen[None]):
         self.shell.ask_removal([self.path], False, lambda _changed: self._removed())
 
     def _removed(self) -> None:
-        if not self.path.exists() and self.is_current:
+        if not self.path.exists() and in_front(self):
             self.dismiss(None)
 
     def action_copy_path(self) -> None:

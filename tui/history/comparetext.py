@@ -169,7 +169,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return words.rate(value) if 0 < abs(value) < 0.01 else f"{value:g}"
+        return fmt.rate(value) if 0 < abs(value) < 0.01 else f"{value:g}"
     if isinstance(value, list | tuple):
         value = ", ".join(str(item) for item in value)
     return fmt.cells(clean(value, 300)) or "empty"

@@ -51,7 +51,8 @@ class ExportScreen(Dialog[str]):
         steps, evals = len(self._record.steps), len(self._record.evals)
         with Vertical(classes="dialog -wide"):
             yield Static("Export", classes="dialog--title", markup=False)
-            about = f"{steps:,} training rows and {evals:,} evaluations, as they were logged"
+            rows, evaluations = "row" if steps == 1 else "rows", "evaluation" if evals == 1 else "evaluations"
+            about = f"{steps:,} training {rows} and {evals:,} {evaluations}, as they were logged"
             yield Static(about, classes="dialog--detail", markup=False)
             field = Input(str(Path.cwd() / f"{name}.csv"), compact=True, classes="dialog--input")
             field.cursor_blink = False

@@ -67,10 +67,11 @@ def dry_run(plans: Sequence[Plan], width: int) -> list[Line]:
         out += _problems(plan.refused, width, glyphs().cross, "error")
         if plan.refused:
             continue
+        out += _problems(plan.warnings, width, glyphs().warning, "warning")  # first: the list may be long
+        out += [[]] if plan.warnings else []
         out += [_group(group, width) for group in plan.groups()]
         if not plan.entries:
             out.append([("nothing to remove", "muted")])
-        out += _problems(plan.warnings, width, glyphs().warning, "warning", gap=True)
         if plan.kept:
             out += [[], title("stays")]
             for kept in plan.kept:
@@ -93,8 +94,8 @@ def _group(group: Group, width: int) -> Line:
     ]
 
 
-def _problems(found: Sequence[Problem], width: int, sign: str, colour: str, *, gap: bool = False) -> list[Line]:
-    out: list[Line] = [[]] if gap and found else []
+def _problems(found: Sequence[Problem], width: int, sign: str, colour: str) -> list[Line]:
+    out: list[Line] = []
     for problem in found:
         text = f"{problem.message}{f'. {problem.hint}' if problem.hint else ''}"
         out += paragraph(clean(text, 500), width, "text", [(f"{sign} ", colour)])
@@ -132,7 +133,8 @@ def outcomes(plans: Sequence[Plan], found: dict[int, Outcome | list[Problem]], w
 
 def _outcome(result: Outcome, width: int) -> list[Line]:
     sign: Line = [(f"{glyphs().check} ", "success")] if result.complete else [(f"{glyphs().warning} ", "warning")]
-    files = "1 file or folder" if result.removed == 1 else f"{result.removed:,} files and folders"
+    names = result.removed - result.gone  # as they were listed: without the directory itself
+    files = "1 file or folder" if names == 1 else f"{names:,} files and folders"
     text = f"{fmt.size(result.bytes)} in {files} removed"
     text += "; the directory is gone" if result.gone else ""
     text += "; stopped on request, the rest stands" if result.stopped else ""

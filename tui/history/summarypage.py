@@ -99,7 +99,7 @@ def _rate(record: RunRecord) -> Line:
     if rate is None:
         return []
     logged: Line = [] if "learning_rate" in record.settings else [(" as logged", "muted")]
-    return [(f"learning rate {words.rate(rate)}", "text"), *logged]
+    return [(f"learning rate {fmt.rate(rate)}", "text"), *logged]
 
 
 def _reached(run: RunSummary) -> list[Line]:

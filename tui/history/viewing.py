@@ -12,6 +12,7 @@ from tui.history.actions import RunPageActions
 from tui.history.deck import HistoryDeck
 from tui.history.pagesearch import PageSearch
 from tui.history.sheet import Sheet
+from tui.screens.dialog import in_front
 from tui.widgets.lines import Lines
 from tui.widgets.logtail import LogTail
 
@@ -70,7 +71,7 @@ class DetailViewing(RunPageActions):
             self.say()
         elif self.page == pages.CURVES and self.deck.zoomed:
             self.deck.whole()
-        elif self.is_current:
+        elif in_front(self):
             self.shell.action_back()
 
     def action_reread(self) -> None:

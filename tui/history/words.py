@@ -57,15 +57,6 @@ def number(value: float | None, digits: int = 4) -> Line:
     return [(fmt.number(value, digits) if math.isfinite(value) else fmt.loss(value), tone(value))]
 
 
-def rate(value: float) -> str:
-    """A learning rate as people type it: ``2e-4``."""
-    shown = f"{value:.3g}"
-    if 0 < abs(value) < 0.01:
-        mantissa, _, exponent = f"{value:.2e}".partition("e")
-        shown = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-    return shown
-
-
 def loss(value: float | None) -> Line:
     """A loss."""
     return [(fmt.loss(value), tone(value))] if value is not None else []

@@ -115,7 +115,7 @@ _ALL = (
     _moment("modified", "when its files last changed"),
     Column("epoch", "epochs", "epochs done, and of how many", 8, 20, lambda run, now: _epochs(run), lambda run: run.epoch, right=True,
            falling=True),
-    _number("lr", "rate", "learning_rate", "the learning rate", _digits(3)),
+    _number("lr", "rate", "learning_rate", "the learning rate", fmt.rate),
     _number("r", "r", "lora_r", "the rank of LoRA", fmt.count, 4, falling=True),
     _number("alpha", "alpha", "lora_alpha", "alpha of LoRA", _digits(4), 6, falling=True),
     _number("batch", "batch", "batch_size", "samples at once on a GPU", fmt.count, 6, falling=True),

@@ -65,7 +65,7 @@ def _facts(run: RunSummary, width: int, now: float) -> list[Part]:
     if run.points:
         facts.append(("logged steps", fmt.count(run.points)))
     if run.learning_rate is not None:
-        facts.append(("rate", fmt.number(run.learning_rate, 3)))
+        facts.append(("rate", fmt.rate(run.learning_rate)))
     if run.lora_r is not None:
         facts.append(("r", fmt.count(run.lora_r)))
     if run.bytes is not None and run.bytes >= WORTH_TELLING:

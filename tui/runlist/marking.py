@@ -49,9 +49,13 @@ class Marking(ListScreen):
         self.draw()
 
     def key_v(self) -> None:
-        """Nothing is marked yet, or else the key would compare."""
+        """Say how to compare while nothing is marked; Textual also calls this for a key that is bound then."""
+        if not self.list.marked:
+            self._how_to_compare()
+
+    def _how_to_compare(self) -> None:
         if len(self.list.runs) > 1:
-            report.tell(self.app, f"Mark two to {MOST_COMPARED} runs with space, then v compares them")
+            report.tell(self.app, f"Mark 2 to {MOST_COMPARED} runs with space, then v compares them")
 
     def action_compare(self) -> None:
         """The marked runs beside each other; with one mark, it and the selected run."""
@@ -59,7 +63,7 @@ class Marking(ListScreen):
         if len(runs) == 1 and selected is not None and selected.path != runs[0].path:
             runs = [*runs, selected]
         if len(runs) < 2:
-            self.key_v()
+            self._how_to_compare()
         elif len(runs) > MOST_COMPARED:
             report.tell(self.app, f"{len(runs)} runs are marked; up to {MOST_COMPARED} can be compared at once")
         else:

@@ -132,7 +132,8 @@ class RunPanel(Vertical):
         if preview.fresh:
             chart.clear()
             chart.model.title = f"loss of {clean(run.name, 60)}"
-            chart.model.empty = "a long record: open it to see its curves" if preview.too_long else "no steps yet"
+            nothing = "no steps yet" if run.live else "no loss was logged"
+            chart.model.empty = "a long record: open it to see its curves" if preview.too_long else nothing
         for update in preview.updates:
             if update.reset and not preview.fresh:
                 chart.clear()

@@ -21,6 +21,7 @@ from tui.history.comparedeck import CompareDeck
 from tui.history.overlay import LETTERS, Composer, Overlay
 from tui.history.sheet import static
 from tui.keys import bindings
+from tui.screens.dialog import in_front
 from tui.watch.metrics import title
 from tui.widgets.chart.ticks import KINDS
 from tui.widgets.chrome import KeyBar, TopBar
@@ -284,7 +285,7 @@ class CompareScreen(Screen[None]):
             self.on_compare_deck_read()
         elif self.page == CURVES and self.deck.zoomed:
             self.deck.whole()
-        elif self.is_current:
+        elif in_front(self):
             cast("TunedeckApp", self.app).action_back()
 
     def action_page(self, number: int) -> None:
@@ -309,7 +310,7 @@ class CompareScreen(Screen[None]):
 
     def action_x_axis(self) -> None:
         """Steps, epochs, tokens or time."""
-        self.flash(self.deck.cycle_x().replace("this run records", "no run records"))
+        self.flash(self.deck.cycle_x().replace("this run records no", "no run records").replace(" and no ", " or "))
 
     def action_smoothing(self, by: int) -> None:
         """Smooth all more, or less."""

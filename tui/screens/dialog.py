@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from textual.app import ScreenStackError
 from textual.await_complete import AwaitComplete
-from textual.screen import ModalScreen, ScreenResultType
+from textual.screen import ModalScreen, Screen, ScreenResultType
+
+
+def in_front(screen: Screen[Any]) -> bool:
+    """Whether nothing stands before a screen; Textual calls one that can be seen behind a dialog current, too."""
+    try:
+        return screen.app.screen is screen
+    except ScreenStackError:
+        return False
 
 
 class Dialog(ModalScreen[ScreenResultType]):
@@ -14,4 +25,4 @@ class Dialog(ModalScreen[ScreenResultType]):
 
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close with a result, if it is still in front."""
-        return super().dismiss(result) if self.is_current else AwaitComplete()
+        return super().dismiss(result) if in_front(self) else AwaitComplete()

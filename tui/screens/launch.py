@@ -27,6 +27,7 @@ from tui.launch.probe import Asked, Found, Probe
 from tui.launch.rows import UNTOLD
 from tui.launch.starter import Outcome, Starter
 from tui.launch.view import SettingsView
+from tui.screens.dialog import in_front
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Lines
 
@@ -273,7 +274,7 @@ class LaunchScreen(Screen[None]):
             if self._starter.cancel():
                 report.tell(self.app, "Nothing was started")
             return
-        if self.is_current and len(self.app.screen_stack) > 1:
+        if in_front(self) and len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 
     def action_edit(self) -> None:

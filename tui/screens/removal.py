@@ -216,6 +216,8 @@ class RemovalScreen(Dialog[list[Path]]):
         elif self.state == ASKING:
             field = self.query_one("#removal-name", Input)
             if not removaltext.confirmed(self.plans, field.value, prune=self.prune):
+                if field.value.strip() and any(plan.ok for plan in self.plans):
+                    self._foot(("", "that is not what is asked for, nothing is touched"), ("esc", "back"))
                 return
             self.state = WORKING
             field.disabled = True

@@ -19,6 +19,7 @@ from engine import status as states
 from engine.text import clean
 from tui.glyphs import glyphs
 from tui.keys import bindings
+from tui.screens.dialog import in_front
 from tui.watch import answertext
 from tui.watch.answers import AnswerReader, Answers
 from tui.watch.answertext import Page
@@ -169,7 +170,7 @@ class SamplesScreen(Screen[None]):
         """Out of the comparison, then back to the run."""
         if self.comparing:
             self.action_compare()
-        elif self.is_current:
+        elif in_front(self):
             self.dismiss(None)
 
     def action_step(self, by: int) -> None:

@@ -37,6 +37,8 @@ FLAGS: dict[str, tuple[Callable[[RunSummary], bool], str]] = {
 # What may become a number or a date when more is typed.
 _BEGUN = re.compile(r"[\d.eE+/:T-]*")
 _NONE = frozenset({"none", "unknown", "null", "missing"})
+# Fields of which "unknown" is a value.
+_UNKNOWN = ("state", "tool")
 _ANY = frozenset({"any", "known", "some", "*"})
 _ODD = {"nan": math.nan, "inf": math.inf, "+inf": math.inf, "infinity": math.inf, "-inf": -math.inf,
         "-infinity": -math.inf}  # fmt: skip
@@ -91,7 +93,7 @@ def _unknown_field(token: Token) -> QueryError:
 
 def _compared(field: Field, sign: str, value: Value) -> Test:
     text, get = value.text.casefold(), field.get
-    if sign in (":", "=") and not value.quoted and text in _NONE and not (field.name == "state" and text == "unknown"):
+    if sign in (":", "=") and not value.quoted and text in _NONE and not (field.name in _UNKNOWN and text == "unknown"):
         return lambda run, now: get(run) is None
     if sign in (":", "=") and not value.quoted and text in _ANY:
         return lambda run, now: get(run) is not None

@@ -136,10 +136,11 @@ def _curves(table: Any) -> Curves:
     """A table of the event stream as curves: a NaN that was logged is a value, a missing one is none."""
     steps = table.steps[:]
     columns = {name: table.column(name)[:] for name in table.names() if name != "time"}
+    epochs = columns.pop("epoch", None)
     marks = {name: set(table.nonfinite[name]) for name in columns if table.marked(name)}
     tokens = columns.get("num_tokens")
     return Curves.of_columns(
-        {"step": steps, "epoch": columns.get("epoch"), "tokens": tokens, "time": table.column("time")[:]},
+        {"step": steps, "epoch": epochs, "tokens": tokens, "time": table.column("time")[:]},
         columns,
         marks,
     )
