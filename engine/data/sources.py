@@ -1,0 +1,100 @@
+"""Several files in one setting: ``a.jsonl,b.csv:1000,c.json:25%,d.jsonl:x2``."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.errors import InputError, Problem
+
+_AMOUNT = re.compile(r"(.+):(x\d{1,4}|\d{1,12}|\d{1,3}(?:\.\d+)?%)", re.S)
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file; ``amount`` is empty for all rows, or ``1000`` (at most so many), ``25%`` (a share) or ``x2`` (so often)."""
+
+    path: Path
+    amount: str = ""
+
+    def taken(self, rows: int) -> int:
+        """How many samples come of so many rows."""
+        if not self.amount:
+            return rows
+        if self.amount.startswith("x"):
+            return rows * int(self.amount[1:])
+        if self.amount.endswith("%"):
+            return min(rows, round(rows * float(self.amount[:-1]) / 100))
+        return min(rows, int(self.amount))
+
+    def pick(self, rows: Sequence[_Row], seed: int) -> list[_Row]:
+        """The samples of these rows: drawn by the seed where not all are taken, in the file's order."""
+        count = self.taken(len(rows))
+        if count == len(rows):
+            return list(rows)
+        if count > len(rows):
+            return list(rows) * (count // len(rows))
+        return [rows[place] for place in sorted(random.Random(seed).sample(range(len(rows)), count))]
+
+
+def parse(text: str, setting: str = "train_path") -> list[Source]:
+    """The files of a setting. A text that is the name of a file as a whole is that file. Raises :class:`InputError`."""
+    if "," not in text or _is_file(text):
+        parts = [text]
+    else:
+        parts = [part.strip() for part in _split(text) if part.strip()]
+        if not parts:
+            raise InputError(Problem("missing-file", "names no file", f"Check {setting}", setting=setting))
+    return [_source(part, setting) for part in parts]
+
+
+def joined(value: Any) -> Any:
+    """A list of files as one text; anything else stays."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return ",".join(part.strip() for part in value)
+    return value
+
+
+def absolute(text: str) -> str:
+    """The same files from any folder."""
+    try:
+        sources = parse(text)
+    except InputError:
+        return text
+    paths = [f"{source.path.absolute()}{':' if source.amount else ''}{source.amount}" for source in sources]
+    return ",".join(paths)
+
+
+def _split(text: str) -> list[str]:
+    """Parts between commas; a comma in the name of a file that is there does not part it."""
+    words, out = text.split(","), []
+    while words:
+        take = next(
+            (n for n in range(len(words), 1, -1) if _is_file(_AMOUNT.sub(r"\1", ",".join(words[:n]).strip()))), 1
+        )
+        out.append(",".join(words[:take]))
+        words = words[take:]
+    return out
+
+
+def _source(text: str, setting: str) -> Source:
+    match = None if _is_file(text) else _AMOUNT.fullmatch(text)
+    if match is None:
+        return Source(Path(text).expanduser())
+    amount = match.group(2)
+    if float(amount.strip("x%")) <= 0:
+        raise InputError(Problem("bad-amount", f"asks for no rows of a file ({amount})", "Leave the file out, or ask for more",
+                                 setting=setting, file=match.group(1)))  # fmt: skip
+    return Source(Path(match.group(1)).expanduser(), amount)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False

@@ -1,0 +1,188 @@
+"""Which tokens a row becomes and which of them are learned: the one place that training and the preview both ask."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Any
+
+from engine.worker import prefixes, ways
+from engine.worker.ways import Way
+
+_IGNORED = -100
+_PROBES = (
+    [prefixes.USER, prefixes.ANSWER, prefixes.USER],
+    [prefixes.USER, prefixes.ANSWER, prefixes.USER, prefixes.ANSWER],
+    [prefixes.USER, prefixes.ANSWER],
+)
+
+
+class CannotRender(ValueError):
+    """A row that the chat template refuses; the message says why, for people."""
+
+
+@dataclass(slots=True)
+class Marked:
+    """One row as tokens. ``trained`` is 1 where a token is learned; ``limit`` is where ``max_seq_length`` cuts.
+
+    ``unproven`` are the numbers of the assistant's messages that are not learned, as their place could not be proven.
+    """
+
+    ids: list[int]
+    trained: list[int]
+    way: str
+    limit: int | None = None
+    unproven: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many tokens stay."""
+        return len(self.ids) if self.limit is None else min(len(self.ids), self.limit)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether ``max_seq_length`` cuts something off."""
+        return self.kept < len(self.ids)
+
+    @property
+    def learned(self) -> int:
+        """How many of the tokens that stay are learned."""
+        return sum(self.trained[: self.kept])
+
+    @property
+    def input_ids(self) -> list[int]:
+        """What the trainer gets."""
+        return self.ids[: self.kept]
+
+    @property
+    def labels(self) -> list[int]:
+        """The ids again, -100 where nothing is learned."""
+        kept = self.kept
+        return [token if bit else _IGNORED for token, bit in zip(self.ids[:kept], self.trained[:kept], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token as it is shown: its id, its part of the text, and whether it is an added (special) token."""
+
+    id: int
+    text: str
+    special: bool
+    trained: bool
+
+
+class Marker:
+    """Marks rows for one tokenizer. Rows with tools may have a template of their own, and so a way of their own."""
+
+    def __init__(self, tokenizer: Any, *, assistant_only: bool = True, limit: int | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.assistant_only = assistant_only
+        self.limit = limit
+        self._added = set(tokenizer.added_tokens_decoder)
+        self._ways: dict[str, Way] = {}
+
+    def way(self, tools: list[Any] | None = None) -> Way:
+        """How rows with these tools are marked."""
+        template = self.tokenizer.get_chat_template(None, tools)
+        if not self.assistant_only:
+            return Way(ways.WHOLE, template)
+        if template not in self._ways:
+            self._ways[template] = ways.choose(self.tokenizer, template)
+        return self._ways[template]
+
+    def mark(self, messages: list[dict[str, Any]], tools: list[Any] | None = None, text: str | None = None) -> Marked:
+        """The tokens of one row. ``text`` is plain text, learned as it stands without a template.
+
+        Raises :class:`CannotRender` where the template refuses the row.
+        """
+        if text is not None:
+            ids = list(self.tokenizer(text=self._closed(text))["input_ids"])
+            return Marked(ids, [1] * len(ids), ways.TEXT, self.limit)
+        way = self.way(tools)
+        try:
+            if way.name == ways.PREFIX:
+                return self._by_prefixes(way, messages, tools)
+            return self._by_template(way, messages, tools)
+        except Exception as error:
+            raise CannotRender(f"the chat template cannot render it: {ways.reason(error)}") from error
+
+    def pieces(
+        self, marked: Marked, messages: list[dict[str, Any]], tools: list[Any] | None = None, text: str | None = None
+    ) -> list[Piece]:
+        """The tokens of a marked row with their texts, which make up the whole rendering when laid end to end."""
+        if text is None:
+            whole = ways.renderer(self.tokenizer, self.way(tools).template, tools)(messages, False)
+            given = self._encoded(whole) if self.tokenizer.is_fast else None
+        else:
+            whole = self._closed(text)
+            given = self.tokenizer(text=whole, return_offsets_mapping=True) if self.tokenizer.is_fast else None
+        if given is None or list(given["input_ids"]) != marked.ids:
+            texts = [str(self.tokenizer.decode([token])) for token in marked.ids]
+        else:
+            texts = _cut_up(whole, given["offset_mapping"])
+        return [Piece(token, piece, token in self._added, bool(bit))
+                for token, piece, bit in zip(marked.ids, texts, marked.trained, strict=True)]  # fmt: skip
+
+    def ends_turns(self) -> bool:
+        """Whether the token that ends an assistant's turn is learned; without it a model never learns to stop."""
+        for chat in _PROBES:
+            try:
+                marked = self.mark(chat)
+            except CannotRender:
+                continue
+            learned = [token for token, bit in zip(marked.ids, marked.trained, strict=True) if bit]
+            if not learned:
+                continue
+            last = next((token for token in reversed(learned) if self.tokenizer.decode([token]).strip()), None)
+            return last in self._added
+        return True  # it renders none of these chats: nothing is known
+
+    def _closed(self, text: str) -> str:
+        eos = self.tokenizer.eos_token
+        return text if not eos or text.endswith(eos) else text + str(eos)
+
+    def _by_template(self, way: Way, messages: list[dict[str, Any]], tools: list[Any] | None) -> Marked:
+        marks = way.name in (ways.OWN, ways.TRL)
+        out = self.tokenizer.apply_chat_template(messages, tools=tools, chat_template=way.template, tokenize=True,
+                                                 return_dict=True, return_assistant_tokens_mask=marks)  # fmt: skip
+        ids = list(out["input_ids"])
+        trained = list(out["assistant_masks"]) if marks else [int(way.name == ways.WHOLE)] * len(ids)
+        return Marked(ids, trained, way.name, self.limit)
+
+    def _by_prefixes(self, way: Way, messages: list[dict[str, Any]], tools: list[Any] | None) -> Marked:
+        found = prefixes.find(ways.renderer(self.tokenizer, way.template, tools), messages, way.habits)
+        encoded = self._encoded(found.text)
+        ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
+        trained = [0] * len(ids)
+        starts = [start for start, _ in offsets]
+        for start, end in found.spans:
+            first, last = bisect_left(starts, start), bisect_left(starts, end)
+            # A token that begins in the header is the answer's where only space of the header is in it.
+            if first and offsets[first - 1][1] > start and not found.text[starts[first - 1] : start].strip():
+                first -= 1
+            said = [found.text[a : min(b, end)] for a, b in offsets[first:last]]
+            last = first + self._without_space_after_the_end(ids[first:last], said)
+            trained[first:last] = [1] * (last - first)
+        return Marked(ids, trained, way.name, self.limit, tuple(found.unproven))
+
+    def _without_space_after_the_end(self, ids: list[int], said: list[str]) -> int:
+        """Where a turn's last special token ends it, what is only space behind it is nobody's to learn."""
+        place = len(ids)
+        while place and ids[place - 1] not in self._added and not said[place - 1].strip():
+            place -= 1
+        return place if place and ids[place - 1] in self._added else len(ids)
+
+    def _encoded(self, text: str) -> Any:
+        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+
+
+def _cut_up(text: str, offsets: list[tuple[int, int]]) -> list[str]:
+    """The text in as many pieces as there are tokens; a character of several tokens is with the first of them."""
+    pieces, done = [], 0
+    for _, end in offsets:
+        end = max(end, done)
+        pieces.append(text[done:end])
+        done = end
+    if pieces:
+        pieces[-1] += text[done:]
+    return pieces

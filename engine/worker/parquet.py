@@ -1,0 +1,28 @@
+"""Parquet files as JSON lines, a few rows in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow
+import pyarrow.parquet
+
+BROKEN = (pyarrow.ArrowException, UnicodeDecodeError)
+_ROWS = 512
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """First ``#`` and the number of rows, then each row as a JSON line."""
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False, memory_map=True) as file:
+        yield b"#%d\n" % file.metadata.num_rows
+        for batch in file.iter_batches(batch_size=_ROWS):
+            for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                yield orjson.dumps(row, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+
+
+def _plain(value: Any) -> str:
+    """What JSON has no word for; bytes are pictures and the like, of which only the size is told."""
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)
