@@ -10,14 +10,14 @@ _PAD_WORDS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "<|padding|>", "[
               "<|endoftext|>", "<|end_of_text|>")  # fmt: skip
 
 
-def load_tokenizer(config: dict[str, Any]) -> Any:
-    """The model's tokenizer; raises :class:`CannotTrain` with words for people if it has no chat template."""
+def load_tokenizer(config: dict[str, Any], *, renders: bool = True) -> Any:
+    """The model's tokenizer; raises :class:`CannotTrain` with words for people if it ``renders`` chats and has no template."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         config["base_model"], revision=config["revision"], trust_remote_code=config["trust_remote_code"]
     )
-    if not tokenizer.chat_template:
+    if renders and not tokenizer.chat_template:
         raise CannotTrain(f"{config['base_model']} has no chat template, so chats cannot be rendered")
     return tokenizer
 

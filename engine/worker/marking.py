@@ -6,6 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
+from engine.data import Chat
 from engine.worker import prefixes, ways
 from engine.worker.ways import Way
 
@@ -90,31 +91,29 @@ class Marker:
             self._ways[template] = ways.choose(self.tokenizer, template)
         return self._ways[template]
 
-    def mark(self, messages: list[dict[str, Any]], tools: list[Any] | None = None, text: str | None = None) -> Marked:
-        """The tokens of one row. ``text`` is plain text, learned as it stands without a template.
+    def mark(self, chat: Chat) -> Marked:
+        """The tokens of one row; plain text is learned as it stands, without a template.
 
         Raises :class:`CannotRender` where the template refuses the row.
         """
-        if text is not None:
-            ids = list(self.tokenizer(text=self._closed(text))["input_ids"])
+        if chat.text is not None:
+            ids = list(self.tokenizer(text=self._closed(chat.text))["input_ids"])
             return Marked(ids, [1] * len(ids), ways.TEXT, self.limit)
-        way = self.way(tools)
+        way = self.way(chat.tools)
         try:
             if way.name == ways.PREFIX:
-                return self._by_prefixes(way, messages, tools)
-            return self._by_template(way, messages, tools)
+                return self._by_prefixes(way, chat)
+            return self._by_template(way, chat)
         except Exception as error:
             raise CannotRender(f"the chat template cannot render it: {ways.reason(error)}") from error
 
-    def pieces(
-        self, marked: Marked, messages: list[dict[str, Any]], tools: list[Any] | None = None, text: str | None = None
-    ) -> list[Piece]:
+    def pieces(self, marked: Marked, chat: Chat) -> list[Piece]:
         """The tokens of a marked row with their texts, which make up the whole rendering when laid end to end."""
-        if text is None:
-            whole = ways.renderer(self.tokenizer, self.way(tools).template, tools)(messages, False)
+        if chat.text is None:
+            whole = ways.renderer(self.tokenizer, self.way(chat.tools).template, chat.tools)(chat.messages, False)
             given = self._encoded(whole) if self.tokenizer.is_fast else None
         else:
-            whole = self._closed(text)
+            whole = self._closed(chat.text)
             given = self.tokenizer(text=whole, return_offsets_mapping=True) if self.tokenizer.is_fast else None
         if given is None or list(given["input_ids"]) != marked.ids:
             texts = [str(self.tokenizer.decode([token])) for token in marked.ids]
@@ -127,7 +126,7 @@ class Marker:
         """Whether the token that ends an assistant's turn is learned; without it a model never learns to stop."""
         for chat in _PROBES:
             try:
-                marked = self.mark(chat)
+                marked = self.mark(Chat(chat))
             except CannotRender:
                 continue
             learned = [token for token, bit in zip(marked.ids, marked.trained, strict=True) if bit]
@@ -141,16 +140,16 @@ class Marker:
         eos = self.tokenizer.eos_token
         return text if not eos or text.endswith(eos) else text + str(eos)
 
-    def _by_template(self, way: Way, messages: list[dict[str, Any]], tools: list[Any] | None) -> Marked:
+    def _by_template(self, way: Way, chat: Chat) -> Marked:
         marks = way.name in (ways.OWN, ways.TRL)
-        out = self.tokenizer.apply_chat_template(messages, tools=tools, chat_template=way.template, tokenize=True,
+        out = self.tokenizer.apply_chat_template(chat.messages, tools=chat.tools, chat_template=way.template, tokenize=True,
                                                  return_dict=True, return_assistant_tokens_mask=marks)  # fmt: skip
         ids = list(out["input_ids"])
         trained = list(out["assistant_masks"]) if marks else [int(way.name == ways.WHOLE)] * len(ids)
         return Marked(ids, trained, way.name, self.limit)
 
-    def _by_prefixes(self, way: Way, messages: list[dict[str, Any]], tools: list[Any] | None) -> Marked:
-        found = prefixes.find(ways.renderer(self.tokenizer, way.template, tools), messages, way.habits)
+    def _by_prefixes(self, way: Way, chat: Chat) -> Marked:
+        found = prefixes.find(ways.renderer(self.tokenizer, way.template, chat.tools), chat.messages, way.habits)
         encoded = self._encoded(found.text)
         ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
         trained = [0] * len(ids)

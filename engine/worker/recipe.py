@@ -61,8 +61,8 @@ class Recipe:
 def resolve(config: dict[str, Any], machine: Machine, *, marking: str) -> Recipe:
     """Decide every ``auto`` of a run's settings for a machine and a model.
 
-    ``marking`` says how the assistant's turns are told apart. Where nothing tells them apart the run is refused, unless it
-    is set to learn from everything: so ``auto`` is always true here.
+    ``marking`` says how the assistant's turns are told apart; empty, the data are plain text without turns. Chats whose turns
+    nothing tells apart are refused before, unless the run is set to learn from everything: ``auto`` is true for all chats.
     """
     auto: dict[str, dict[str, Any]] = {}
 
@@ -84,13 +84,13 @@ def resolve(config: dict[str, Any], machine: Machine, *, marking: str) -> Recipe
         use_liger_kernel=choose("use_liger_kernel", *_liger(machine)),
         packing=packing,
         padding_free=padding_free,
-        assistant_only_loss=choose("assistant_only_loss", True, marking),
+        assistant_only_loss=choose("assistant_only_loss", *_assistant_only(marking)),
         cuda=machine.cuda,
         auto=auto,
     )
     if not machine.cuda:
         recipe.notices.append("No GPU was found: training on the CPU in float32, which is slow")
-    if config["assistant_only_loss"] is False:
+    if marking and config["assistant_only_loss"] is False:
         recipe.notices.append("The loss covers the whole text, the user's turns too: assistant_only_loss is false")
     return recipe
 
@@ -131,3 +131,7 @@ def _liger(machine: Machine) -> tuple[bool, str]:
     if machine.cuda and machine.liger:
         return True, "liger-kernel is installed"
     return False, "there is no GPU" if not machine.cuda else "liger-kernel is not installed"
+
+
+def _assistant_only(marking: str) -> tuple[bool, str]:
+    return (True, marking) if marking else (False, "plain text is learned as it stands")
