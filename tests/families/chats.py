@@ -31,8 +31,13 @@ def _chat(rng: random.Random, system: bool, tools: bool, strict: bool) -> Row:
     for turn in range(rng.randint(1, 4)):
         messages.append({"role": "user", "content": _text(rng, 0.03)})
         if with_tools and rng.random() < 0.6:
-            call = {"type": "function", "function": {"name": "get_weather", "arguments": {"city": rng.choice(["서울", "Paris"])}}}
-            messages.append({"role": "assistant", "content": "" if rng.random() < 0.7 else _text(rng), "tool_calls": [call]})
+            call = {
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": {"city": rng.choice(["서울", "Paris"])}},
+            }
+            messages.append(
+                {"role": "assistant", "content": "" if rng.random() < 0.7 else _text(rng), "tool_calls": [call]}
+            )
             messages.append({"role": "tool", "name": "get_weather", "content": '{"celsius": 21}'})
         messages.append({"role": "assistant", "content": _text(rng, 0.08 if turn else 0.0)})
         if not strict and rng.random() < 0.05:

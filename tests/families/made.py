@@ -81,7 +81,7 @@ FAMILIES: dict[str, Family] = {
 _EDITED = {"qwen3-edited": "qwen3", "phi3-edited": "phi3"}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def tokenizer(name: str, template: str | None = None) -> Any:
     """A family's tokenizer; with another template if one is given."""
     from transformers import PreTrainedTokenizerFast
@@ -111,7 +111,9 @@ def _bytes(family: Family) -> Any:
     if family.plain:
         made.normalizer = normalizers.NFC()
     split = pre_tokenizers.Split(Regex(_QWEN_SPLIT), behavior="isolated")
-    made.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     made.decoder = decoders.ByteLevel()
     made.post_processor = processors.ByteLevel(trim_offsets=family.trim)
     made.train_from_iterator(LINES, trainers.BpeTrainer(
