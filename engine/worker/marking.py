@@ -88,7 +88,7 @@ class Marker:
         if not self.assistant_only:
             return Way(ways.WHOLE, template)
         if template not in self._ways:
-            self._ways[template] = ways.choose(self.tokenizer, template)
+            self._ways[template] = ways.choose(self.tokenizer, template, tools)
         return self._ways[template]
 
     def mark(self, chat: Chat) -> Marked:

@@ -41,8 +41,11 @@ class Way:
         return WORDS[self.name] + ("" if self.every_turn else few)
 
 
-def choose(tokenizer: Any, template: str) -> Way:
-    """The best way for a template: its own marks, then TRL's training version, then rendering beginnings."""
+def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way:
+    """The best way for a template: its own marks, then TRL's training version, then rendering beginnings.
+
+    ``tools`` are those of a row that is rendered with it: a template for tools may do nothing without.
+    """
     from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
     if not tokenizer.is_fast:
@@ -57,13 +60,13 @@ def choose(tokenizer: Any, template: str) -> Way:
         patched = None
     if patched is not None:
         return Way(TRL, patched)
-    return _by_prefixes(tokenizer, template)
+    return _by_prefixes(tokenizer, template, tools)
 
 
-def _by_prefixes(tokenizer: Any, template: str) -> Way:
+def _by_prefixes(tokenizer: Any, template: str, tools: list[Any] | None) -> Way:
     user, answer = prefixes.USER, prefixes.ANSWER
     try:
-        render = renderer(tokenizer, template, None)
+        render = renderer(tokenizer, template, tools)
         habits = prefixes.habits_of(render, specials(tokenizer))
         short = prefixes.find(render, [user, answer], habits)
     except Exception as error:

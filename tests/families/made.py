@@ -62,6 +62,7 @@ FAMILIES: dict[str, Family] = {
     "llama3.1": Family("llama3_1", **_LLAMA3),
     "gemma": Family("gemma", **_GEMMA),
     "gemma3": Family("gemma3", **_GEMMA),
+    "gemma-edited": Family("{# edited #}", **_GEMMA),
     "smollm2": Family(t.SMOLLM, **_SMOL),
     "chatml": Family(t.CHATML, **_SMOL),
     "chatml-no-prompt": Family(t.CHATML_WITHOUT_PROMPT, **_SMOL),
@@ -77,8 +78,14 @@ FAMILIES: dict[str, Family] = {
                    bos="<|endoftext|>", pad="<|dummy_85|>"),
     "alpaca": Family(t.ALPACA, **_OLD),
     "deepseek-r1": Family("deepseek_r1_distill", **_R1),
+    "deepseek-r1-edited": Family("{# edited #}", **_R1),
 }  # fmt: skip
-_EDITED = {"qwen3-edited": "qwen3", "phi3-edited": "phi3"}
+_EDITED = {
+    "qwen3-edited": "qwen3",
+    "phi3-edited": "phi3",
+    "gemma-edited": "gemma",
+    "deepseek-r1-edited": "deepseek_r1_distill",
+}
 
 
 @functools.cache
