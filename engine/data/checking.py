@@ -60,7 +60,7 @@ def check_sources(
     reports = []
     for number, source in enumerate(named):
         before, total = sum(sizes[:number]), sum(sizes)
-        tell = (lambda done, _, b=before, t=total: progress(b + done, t)) if progress else None  # type: ignore[misc]
+        tell = (lambda done, _, b=before, t=total: progress(b + done, t)) if progress else None
         reports.append(_Check(source, max_errors, setting, reading, tell, stop).run())
     whole = merged(Path(text), reports, max_errors)
     if len({report.plain_text for report in reports if report.shape}) > 1:

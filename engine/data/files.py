@@ -61,7 +61,7 @@ class Counted(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read, hash, count and tell."""
-        got: int = self._file.readinto(buffer) or 0  # type: ignore[attr-defined]
+        got: int = self._file.readinto(buffer) or 0
         self.digest.update(memoryview(buffer)[:got])
         self.count += got
         self._tick(self.count)
@@ -92,7 +92,7 @@ class Opened:
     def stream(self) -> IO[bytes]:
         """The bytes from the beginning."""
         self._plain = io.BufferedReader(self.raw, _BLOCK)  # kept: it would close the file when it goes
-        return io.BufferedReader(gzip.GzipFile(fileobj=self._plain), _BLOCK) if self.packed else self._plain  # type: ignore[arg-type, return-value]
+        return io.BufferedReader(gzip.GzipFile(fileobj=self._plain), _BLOCK) if self.packed else self._plain
 
     def drain(self) -> None:
         """Read what is left, so that the hash is that of the whole file."""

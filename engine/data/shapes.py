@@ -95,7 +95,7 @@ def chosen(name: str, rows: Sequence[dict[str, Any]]) -> Shape:
 
 def _of_row(row: dict[str, Any]) -> Shape | None:
     for key in LIST_KEYS:
-        if isinstance(row.get(key), list):
+        if isinstance(row.get(key), list) or (key == "messages" and row.get(key) is not None):
             return _of_list(key, row[key])
     if "instruction" in row:
         answer = next((key for key in ANSWERS if key in row), "")
@@ -113,7 +113,8 @@ def _of_row(row: dict[str, Any]) -> Shape | None:
     return None
 
 
-def _of_list(key: str, messages: list[Any]) -> Shape:
+def _of_list(key: str, value: Any) -> Shape:
+    messages = value if isinstance(value, list) else []
     first = next((message for message in messages if isinstance(message, dict)), {})
     role, content = _message_keys(first) or (("role", "content") if key == "messages" else ("from", "value"))
     words = {str(m.get(role)).lower() for m in messages if isinstance(m, dict)}

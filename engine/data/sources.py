@@ -53,13 +53,6 @@ def parse(text: str, setting: str = "train_path") -> list[Source]:
     return [_source(part, setting) for part in parts]
 
 
-def joined(value: Any) -> Any:
-    """A list of files as one text; anything else stays."""
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        return ",".join(part.strip() for part in value)
-    return value
-
-
 def absolute(text: str) -> str:
     """The same files from any folder."""
     try:
@@ -68,6 +61,28 @@ def absolute(text: str) -> str:
         return text
     paths = [f"{source.path.absolute()}{':' if source.amount else ''}{source.amount}" for source in sources]
     return ",".join(paths)
+
+
+def resolved(value: Any, folder: Path) -> Any:
+    """A setting of a settings file in ``folder``: relative files that stand beside it are made absolute."""
+    if isinstance(value, list):
+        return [resolved(part, folder) for part in value]
+    if not isinstance(value, str) or not value.strip():
+        return value
+    try:
+        parts = [value] if (folder / value).exists() else value.split(",")
+        return ",".join(_beside(part, folder) for part in parts)
+    except (OSError, ValueError, RuntimeError):
+        return value  # a path that is none: the check of the data says so
+
+
+def _beside(text: str, folder: Path) -> str:
+    name = text.strip()
+    match = None if (folder / name).exists() else _AMOUNT.fullmatch(name)
+    plain = match.group(1) if match else name
+    if not plain or Path(plain).expanduser().is_absolute() or not (folder / plain).exists():
+        return text
+    return f"{folder / plain}:{match.group(2)}" if match else str(folder / plain)
 
 
 def _split(text: str) -> list[str]:
