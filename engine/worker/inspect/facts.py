@@ -1,0 +1,91 @@
+"""What a tokenizer and its chat template mean for training, checked against the model's vocabulary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.text import clean
+from engine.worker.chat import end_of_turn_ids
+from engine.worker.marking import Marker
+
+_SHOWN = 10
+
+
+def vocabulary_size(model: dict[str, Any]) -> int | None:
+    """How many tokens the model's embedding has, from its configuration; ``None`` if that cannot be told."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model["base_model"], revision=model["revision"],
+                                            trust_remote_code=model["trust_remote_code"])  # fmt: skip
+        size = config.get_text_config().vocab_size
+    except Exception:  # damaged, of a type that is not known, or code of its own that may not run
+        return None
+    return size if isinstance(size, int) else None
+
+
+def facts(marker: Marker, size: int | None, pad_notice: str) -> dict[str, Any]:
+    """Facts for the form, and ``problems`` with a kind, a message, a hint and a severity."""
+    tokenizer = marker.tokenizer
+    out: dict[str, Any] = {
+        "template": bool(tokenizer.chat_template), "way": "", "words": "", "every_turn": True, "stop_token_trained": None,
+        "pad": _token(tokenizer, tokenizer.pad_token_id), "eos": _token(tokenizer, tokenizer.eos_token_id),
+        "bos": _token(tokenizer, tokenizer.bos_token_id), "pad_notice": pad_notice, "ends": [],
+        "vocabulary": size, "tokens": len(tokenizer), "added": len(tokenizer.added_tokens_decoder), "outside": [],
+    }  # fmt: skip
+    problems: list[dict[str, str]] = []
+
+    def say(kind: str, message: str, hint: str = "", severity: str = "error") -> None:
+        problems.append({"kind": kind, "message": message, "hint": hint, "severity": severity})
+
+    if tokenizer.chat_template:
+        _template(marker, out, say)
+    else:
+        say(
+            "no-template",
+            "the model has no chat template, so chats cannot be rendered",
+            "Choose the template of the model's family",
+        )
+    if tokenizer.eos_token_id is None:
+        say("no-eos", "the tokenizer has no token that ends a text", "The tuned model may not stop", "warning")
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id in end_of_turn_ids(tokenizer):
+        say(
+            "pad-ends-turn",
+            "the pad token also ends a turn, and no other token can pad",
+            "Check that the tuned model stops",
+            "warning",
+        )
+    if size is not None:
+        used = {**tokenizer.added_tokens_decoder, **dict.fromkeys(tokenizer.all_special_ids)}
+        out["outside"] = [_token(tokenizer, number) for number in sorted(used) if number >= size][:_SHOWN]
+        if out["outside"]:
+            names = ", ".join(f"{clean(t['token'], 40)} ({t['id']})" for t in out["outside"])
+            say("token-outside", f"the model's embedding has {size} rows; these tokens lie outside: {names}",
+                "Rows that hold them cannot be trained on; take the tokenizer that belongs to the model", "warning")  # fmt: skip
+    out["problems"] = problems
+    return out
+
+
+def _template(marker: Marker, out: dict[str, Any], say: Any) -> None:
+    way = marker.way()
+    out.update(way=way.name, words=way.words, every_turn=way.every_turn)
+    tokenizer = marker.tokenizer
+    out["ends"] = [_token(tokenizer, number) for number in sorted(end_of_turn_ids(tokenizer))]
+    if not way.name:
+        say("cannot-mark", way.why_not, "Set assistant_only_loss to false to learn from the whole text")
+        return
+    out["stop_token_trained"] = marker.ends_turns()
+    if not out["stop_token_trained"]:
+        say(
+            "stop-not-trained",
+            "the end of a turn is left out of what is learned",
+            "The tuned model may not learn to stop",
+            "warning",
+        )
+    if not way.every_turn:
+        say("last-turn-only", "of several turns only the last one is learned: the template writes earlier ones differently", "",
+            "warning")  # fmt: skip
+
+
+def _token(tokenizer: Any, number: int | None) -> dict[str, Any] | None:
+    return None if number is None else {"token": str(tokenizer.convert_ids_to_tokens(number)), "id": number}
