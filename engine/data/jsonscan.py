@@ -119,13 +119,13 @@ class _Scan:
         self._key = a_list and bool(_KEY.search(self.buffer[max(place, at - 4096) : at]))
 
     def _end(self, place: int) -> Iterator[tuple[int, bytes | Bad]]:
-        rest = self.buffer[place:].strip(_BLANK)
+        rest = self.buffer[place:].lstrip(_BLANK)
         if self.start >= 0 or self.depth > 0:
             why = "broken JSON: the file ends in the middle of it"
             where = self.start if self.start >= 0 else place
             yield self._number(where), Bad("broken-json", why, "It was cut off: copy or download it again")
         elif rest and not self.over:
-            yield self._number(place), rest
+            yield self._number(len(self.buffer) - len(rest)), rest.rstrip(_BLANK)
 
     def _between(self, begin: int, end: int) -> Iterator[tuple[int, bytes | Bad]]:
         gap = self.buffer[begin:end]

@@ -39,7 +39,7 @@ def convert(raw: list[Any], names: Mapping[str, str], role_key: str, content_key
             raise Bad("bad-message", f"message {number} is {kind_of(message)}, not an object", hint)
         role = message.get(role_key)
         content = message.get(content_key)
-        if role in _PLAIN and type(content) is str and len(message) == 2 and role_key == "role":
+        if type(content) is str and type(role) is str and role in _PLAIN and len(message) == 2 and role_key == "role":
             out.append(message)  # as nearly all of them are
         else:
             out.append(_converted(message, number, names, role_key, content_key))

@@ -13,7 +13,7 @@ MESSAGES, SHAREGPT, ALPACA = "messages", "sharegpt", "alpaca"
 PROMPT, QUERY, TEXT, UNKNOWN = "prompt_completion", "query_response", "text", "unknown"
 SHAPES = (MESSAGES, SHAREGPT, ALPACA, PROMPT, QUERY, TEXT)
 TITLES = {
-    MESSAGES: "messages", SHAREGPT: "ShareGPT conversations", ALPACA: "Alpaca instructions",
+    MESSAGES: "chats", SHAREGPT: "ShareGPT conversations", ALPACA: "Alpaca instructions",
     PROMPT: "prompt and completion", QUERY: "query and response", TEXT: "plain text", UNKNOWN: "no known shape",
 }  # fmt: skip
 LIST_KEYS = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")

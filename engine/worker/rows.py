@@ -30,14 +30,15 @@ def main() -> int:
     try:
         for line in parquet.lines(Path(sys.argv[1])):
             out.write(line)
-    except parquet.BROKEN as error:
-        return refuse("broken-parquet", f"is a damaged Parquet file: {error}", "Copy or download it again")
-    except OSError as error:
-        return refuse("unreadable-file", f"cannot be read: {error.strerror or error}", "Check the file")
     except MemoryError:
         return refuse(
             "row-too-long", "holds groups of rows that do not fit into memory", "Write it with smaller row groups"
         )
+    except (OSError, *parquet.BROKEN) as error:
+        if getattr(error, "errno", None) is not None:
+            return refuse("unreadable-file", f"cannot be read: {getattr(error, 'strerror', error)}", "Check the file")
+        why = str(error).strip().splitlines() or [""]
+        return refuse("broken-parquet", f"is a damaged Parquet file: {why[0]}", "Copy or download it again")
     out.flush()
     return 0
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from engine.data import check_file
 
-WORDS = "the model learns from data that somebody wrote, and 데이터는 어디에나 있다 “quoted” naïve \n * item: x_1 = {a: 3}".split(" ")
+WORDS = ["the", "model", "learns", "from", "data", "that", "somebody", "wrote,", "and", "데이터는", "어디에나", "있다", "“quoted”", "naïve", "\n", "*", "item:", "x_1", "=", "{a:", "3}"]
 
 
 def rows(number_of_bytes: int, seed: int = 0):
@@ -44,7 +44,7 @@ def write(path: Path, number_of_bytes: int, *, kind: str = "jsonl") -> int:
         if kind == "csv":
             table.writerow(["query", "response"])
         file.write("[\n" if kind == "json" else "")
-        for count, (messages, line) in enumerate(rows(number_of_bytes), 1):  # noqa: B007
+        for count, (messages, line) in enumerate(rows(number_of_bytes), 1):
             if kind == "csv":
                 table.writerow([messages[-2]["content"], messages[-1]["content"]])
             else:
