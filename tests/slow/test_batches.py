@@ -18,17 +18,11 @@ from engine.config import parse
 from engine.data import Chat
 from engine.rundir import RunDir, write_json
 from tests.families import chats, tokenizer
-from tests.families.templates import SMOLLM
+from tests.families.templates import SMOLLM_MARKED
 from tests.support import write_rows
 
 pytestmark = pytest.mark.slow
 ROWS, LIMIT = 1000, 320
-# The newline after the end of a turn is nobody's to learn, so it stands outside of the marks.
-SMOLLM_MARKED = SMOLLM.replace(
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}",
-    "{{'<|im_start|>' + message['role'] + '\n'}}{% if message['role'] == 'assistant' %}{% generation %}"
-    "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}",
-)
 KINDS: dict[str, dict[str, Any]] = {
     "qwen2.5": {},
     "llama3": {},
