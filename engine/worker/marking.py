@@ -136,6 +136,10 @@ class Marker:
             return last in self._added
         return True  # it renders none of these chats: nothing is known
 
+    def remarks(self) -> list[tuple[str, str]]:
+        """What people should know about the way rows without tools are marked: a short stable kind, and words."""
+        return self.way().remarks(ends_turns=self.ends_turns()) if self.assistant_only else []
+
     def _closed(self, text: str) -> str:
         eos = self.tokenizer.eos_token
         return text if not eos or text.endswith(eos) else text + str(eos)
@@ -159,17 +163,18 @@ class Marker:
             # A token that begins in the header is the answer's where only space of the header is in it.
             if first and offsets[first - 1][1] > start and not found.text[starts[first - 1] : start].strip():
                 first -= 1
-            said = [found.text[a : min(b, end)] for a, b in offsets[first:last]]
-            last = first + self._without_space_after_the_end(ids[first:last], said)
+            last = self._without_space_after_the_end(ids, offsets, found.text[:end], first, last)
             trained[first:last] = [1] * (last - first)
         return Marked(ids, trained, way.name, self.limit, tuple(found.unproven))
 
-    def _without_space_after_the_end(self, ids: list[int], said: list[str]) -> int:
+    def _without_space_after_the_end(
+        self, ids: list[int], offsets: list[tuple[int, int]], text: str, first: int, last: int
+    ) -> int:
         """Where a turn's last special token ends it, what is only space behind it is nobody's to learn."""
-        place = len(ids)
-        while place and ids[place - 1] not in self._added and not said[place - 1].strip():
+        place = last
+        while place > first and ids[place - 1] not in self._added and not text[slice(*offsets[place - 1])].strip():
             place -= 1
-        return place if place and ids[place - 1] in self._added else len(ids)
+        return place if place > first and ids[place - 1] in self._added else last
 
     def _encoded(self, text: str) -> Any:
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

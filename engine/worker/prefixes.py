@@ -61,7 +61,7 @@ def habits_of(render: Render, specials: Iterable[str]) -> Habits:
     question, chat = [USER], [USER, ANSWER]
     alone, asked = render(question, False), render(question, True)
     whole = render(chat, False)
-    tail = alone[_snapped(alone, len(_common(alone, whole)), specials) :]
+    tail = alone[_snapped(alone, len(common(alone, whole)), specials) :]
     if tail and (USER["content"] in tail or not whole.endswith(tail)):
         tail = ""
     header = _header(render, question)
@@ -95,8 +95,8 @@ def _header(render: Render, before: list[Message]) -> str | None:
     one, two = (_tried(render, [*before, {"role": "assistant", "content": word}]) for word in _WORDS)
     if one is None or two is None or one == two:
         return None
-    common = _common(one, two)
-    return common if one.startswith(_WORDS[0], len(common)) and two.startswith(_WORDS[1], len(common)) else None
+    header = common(one, two)
+    return header if one.startswith(_WORDS[0], len(header)) and two.startswith(_WORDS[1], len(header)) else None
 
 
 def _length_of_prefix(beginning: str | None, text: str, tail: str) -> int | None:
@@ -116,7 +116,8 @@ def _tried(render: Render, messages: list[Message], asks: bool = False) -> str |
         return None
 
 
-def _common(one: str, two: str) -> str:
+def common(one: str, two: str) -> str:
+    """The beginning that two texts share."""
     length = min(len(one), len(two))
     for place in range(length):
         if one[place] != two[place]:

@@ -84,10 +84,8 @@ class Training:
             setting = self.config["assistant_only_loss"]
             why = f"assistant_only_loss is {str(setting).lower()}, but {way.why_not}"
             raise CannotTrain(f"{why}; set assistant_only_loss to false to learn from the whole text")
-        if marker.assistant_only and not marker.ends_turns():
-            self.recorder.notice(
-                "This template leaves the end of a turn out of the loss: the model may not learn to stop", "warning"
-            )
+        for _, text in marker.remarks():
+            self.recorder.notice(text, "warning")
         return way.words
 
     def tokenise(self, rows: list[Row], marker: Marker, what: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.text import clean
@@ -17,13 +17,26 @@ WORDS = {
     WHOLE: "the whole text is learned",
     TEXT: "plain text is learned as it stands",
 }
+# What people should know about a way, by a short stable kind.
+STOP_NOT_TRAINED, LAST_TURN_ONLY, WRITTEN_DIFFERENTLY, PROMPT_DIFFERS = REMARKS = (
+    "stop-not-trained", "last-turn-only", "written-differently", "prompt-differs",
+)  # fmt: skip
+_REMARKS = {
+    STOP_NOT_TRAINED: "The end of a turn is left out of what is learned: the model may not learn to stop",
+    LAST_TURN_ONLY: "Of several turns only the last is learned: the chat template writes earlier ones differently",
+    WRITTEN_DIFFERENTLY: "TRL's training version of the chat template writes some longer chats otherwise than the model's own does",
+    PROMPT_DIFFERS: "The chat template asks for an answer with {unseen!r}, which rows for training do not hold: "
+    "the tuned model is asked otherwise than it was trained",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """``name`` is one of the above, empty where nothing works (``why_not`` says it).
 
-    ``template`` is what chats are rendered with. ``every_turn``: whether the turns before the last can be told apart too.
+    ``template`` is what chats are rendered with, ``differs`` where it writes some otherwise than the model's own does.
+    ``every_turn``: whether the turns before the last can be told apart too. ``unseen`` is what the model's own template adds
+    to ask for an answer, where rows with an answer do not hold it.
     """
 
     name: str
@@ -31,6 +44,8 @@ class Way:
     why_not: str = ""
     habits: prefixes.Habits = field(default_factory=prefixes.Habits)
     every_turn: bool = True
+    differs: bool = False
+    unseen: str = ""
 
     @property
     def words(self) -> str:
@@ -39,6 +54,12 @@ class Way:
             return self.why_not
         few = "; only the last turn of a chat, as the template writes earlier ones differently once others follow"
         return WORDS[self.name] + ("" if self.every_turn else few)
+
+    def remarks(self, *, ends_turns: bool) -> list[tuple[str, str]]:
+        """Kind and words of what people should know; ``ends_turns`` says whether the end of a turn is learned."""
+        facts = (not ends_turns, not self.every_turn, self.differs, bool(self.unseen.strip()))
+        shown = clean(self.unseen, 60).strip()
+        return [(kind, _REMARKS[kind].format(unseen=shown)) for kind, fact in zip(REMARKS, facts, strict=True) if fact]
 
 
 def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way:
@@ -51,16 +72,35 @@ def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way
     if not tokenizer.is_fast:
         return Way("", template, "this tokenizer does not tell where in the text its tokens are")
     if has_generation_markers(template):
-        return Way(OWN, template)
+        return replace(Way(OWN, template), unseen=_unseen(tokenizer, template, template, tools))
     bare = copy.copy(tokenizer)
     bare.chat_template = template
     try:
         patched = get_training_chat_template(bare)
     except Exception:  # it knows no training version, or tried a chat that the template refuses
         patched = None
-    if patched is not None:
-        return Way(TRL, patched)
-    return _by_prefixes(tokenizer, template, tools)
+    if patched is None:
+        return replace(_by_prefixes(tokenizer, template, tools), unseen=_unseen(tokenizer, template, template, tools))
+    own, theirs = (renderer(tokenizer, text, tools) for text in (template, patched))
+    chats = ([prefixes.USER, prefixes.ANSWER], [prefixes.USER, prefixes.ANSWER] * 2)
+    differs = any(_tried(own, chat) not in (None, _tried(theirs, chat)) for chat in chats)
+    return Way(TRL, patched, differs=differs, unseen=_unseen(tokenizer, template, patched, tools))
+
+
+def _unseen(tokenizer: Any, own: str, used: str, tools: list[Any] | None) -> str:
+    """The end of what asks for an answer where rows that are rendered for training go on otherwise."""
+    asked = _tried(renderer(tokenizer, own, tools), [prefixes.USER], True)
+    whole = _tried(renderer(tokenizer, used, tools), [prefixes.USER, prefixes.ANSWER])
+    if asked is None or whole is None or whole.startswith(asked):
+        return ""
+    return asked[len(prefixes.common(asked, whole)) :]
+
+
+def _tried(render: prefixes.Render, messages: list[dict[str, Any]], asks: bool = False) -> str | None:
+    try:
+        return render(messages, asks)
+    except Exception:  # a template with rules of its own refuses this chat
+        return None
 
 
 def _by_prefixes(tokenizer: Any, template: str, tools: list[Any] | None) -> Way:

@@ -90,6 +90,21 @@ def test_only_the_last_turn_where_earlier_ones_change() -> None:
     assert Marker(tokenizer("mistral-3")).mark(row).unproven == (2, 4)
 
 
+def test_what_people_should_know_is_said() -> None:
+    def kinds(name: str) -> list[str]:
+        return [kind for kind, _ in Marker(tokenizer(name)).remarks()]
+
+    assert kinds("alpaca") == ["stop-not-trained"] and kinds("qwen3-edited") == ["last-turn-only"]
+    assert kinds("qwen3") == ["written-differently"], "with empty thoughts in earlier turns too"
+    assert kinds("deepseek-r1") == kinds("deepseek-r1-edited") == ["prompt-differs"]
+    assert "'<think>'" in dict(Marker(tokenizer("deepseek-r1")).remarks())["prompt-differs"]
+    assert all(
+        kinds(name) == []
+        for name in ("qwen2.5", "llama3", "llama3.1", "gemma", "smollm2", "phi3", "zephyr", "mistral-2")
+    )
+    assert Marker(tokenizer("alpaca"), assistant_only=False).remarks() == []
+
+
 @pytest.mark.parametrize("template", [t.COUNTED, t.BACKWARDS, t.DEAF], ids=["counted", "backwards", "deaf"])
 def test_where_nothing_works_it_says_so(template: str) -> None:
     way = Marker(tokenizer("smollm2", template)).way()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.text import clean
+from engine.worker import ways
 from engine.worker.chat import end_of_turn_ids
 from engine.worker.marking import Marker
 
@@ -74,17 +75,10 @@ def _template(marker: Marker, out: dict[str, Any], say: Any) -> None:
     if not way.name:
         say("cannot-mark", way.why_not, "Set assistant_only_loss to false to learn from the whole text")
         return
-    out["stop_token_trained"] = marker.ends_turns()
-    if not out["stop_token_trained"]:
-        say(
-            "stop-not-trained",
-            "the end of a turn is left out of what is learned",
-            "The tuned model may not learn to stop",
-            "warning",
-        )
-    if not way.every_turn:
-        say("last-turn-only", "of several turns only the last one is learned: the template writes earlier ones differently", "",
-            "warning")  # fmt: skip
+    remarks = marker.remarks()
+    out["stop_token_trained"] = marker.assistant_only and ways.STOP_NOT_TRAINED not in dict(remarks)
+    for kind, message in remarks:
+        say(kind, message, severity="warning")
 
 
 def _token(tokenizer: Any, number: int | None) -> dict[str, Any] | None:
