@@ -172,7 +172,7 @@ def listed(text: str) -> Any:
         pass
     if len(stripped) <= _MAX_LITERAL:
         try:
-            return ast.literal_eval(stripped)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return orjson.loads(orjson.dumps(ast.literal_eval(stripped)))  # nothing but what JSON knows
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             pass
     return text

@@ -34,12 +34,13 @@ _CALL_HINT = 'A call is {"name": …, "arguments": {…}}, as an object or as JS
 def convert(raw: list[Any], names: Mapping[str, str], role_key: str, content_key: str, hint: str) -> list[Message]:
     """The messages of one row. Raises :class:`Bad` naming the first that cannot be used."""
     out: list[Message] = []
+    usual = role_key == "role" and content_key == "content"
     for number, message in enumerate(raw, 1):
         if type(message) is not dict:
             raise Bad("bad-message", f"message {number} is {kind_of(message)}, not an object", hint)
         role = message.get(role_key)
         content = message.get(content_key)
-        if type(content) is str and type(role) is str and role in _PLAIN and len(message) == 2 and role_key == "role":
+        if type(content) is str and type(role) is str and role in _PLAIN and len(message) == 2 and usual:
             out.append(message)  # as nearly all of them are
         else:
             out.append(_converted(message, number, names, role_key, content_key))
