@@ -19,6 +19,7 @@ from engine import paths
 from engine.inspecting import InspectError, Inspector
 from tests.families import templates as t
 from tests.families import tokenizer
+from tests.families.templates import of_trl
 from tests.support import write_rows
 
 SAMPLE = paths.sample_data_dir()
@@ -111,6 +112,13 @@ def test_tokens_outside_of_the_model_and_ends_that_are_not_learned(inspector: In
     assert facts["outside"][0]["id"] >= 500 and "<tool_call>" in facts["problems"][0]["message"]
     facts = inspector.ask("open", model=saved(tmp_path / "alpaca", "alpaca"))
     assert "stop-not-trained" in [p["kind"] for p in facts["problems"]] and facts["stop_token_trained"] is False
+    phi = saved(tmp_path / "phi3", "phi3")
+    assert [p["kind"] for p in inspector.ask("open", model=phi)["problems"]] == []
+    late = saved(tmp_path / "gemma", "gemma")
+    assert [p["kind"] for p in inspector.ask("open", model=late)["problems"]] == ["end-not-known"]
+    end = tokenizer("gemma").convert_tokens_to_ids("<end_of_turn>")
+    (tmp_path / "gemma" / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, end]}))
+    assert inspector.ask("open", model={**late, "template": of_trl("gemma")})["problems"] == []
     facts = inspector.ask("open", model=saved(tmp_path / "qwen3", "qwen3-edited"))
     assert "last-turn-only" in [p["kind"] for p in facts["problems"]]
 
@@ -244,7 +252,9 @@ def test_it_speaks_strictly_and_ends_with_its_input() -> None:
     answers = [json.loads(child.stdout.readline()) for _ in range(7)]
     assert sorted(str(a["id"]) for a in answers) == ["1", "3", "None", "None", "None", "None", "a"]
     assert all(not a["ok"] and a["error"]["kind"] == "bad-request" for a in answers)
-    child.stdin.close()
+    long = {"id": 9, "ask": "lengths", "model": MODEL, "file": TRAIN, "count": 400, "seconds": 60}
+    child.stdin.write(json.dumps(long).encode() + b"\n")
+    child.stdin.close()  # while it works
     assert child.wait(10) == 0 and child.stdout.read() == b"", "one answer to each request"
     child.stdout.close()
 

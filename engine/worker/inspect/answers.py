@@ -62,7 +62,7 @@ class Answers:
         key = (*self._key(model), marker.assistant_only)
         if key not in self._facts:
             check()
-            self._facts[key] = facts.facts(marker, facts.vocabulary_size(model), notice)
+            self._facts[key] = facts.facts(marker, model, notice)
             if len(self._facts) > 2 * _MODELS:
                 self._facts.popitem(last=False)
         return self._facts[key]

@@ -25,9 +25,21 @@ def vocabulary_size(model: dict[str, Any]) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def facts(marker: Marker, size: int | None, pad_notice: str) -> dict[str, Any]:
+def stopping_ids(model: dict[str, Any]) -> set[int] | None:
+    """The tokens at which the model's own settings end an answer; ``None`` if they do not say."""
+    from transformers import GenerationConfig
+
+    try:
+        given = GenerationConfig.from_pretrained(model["base_model"], revision=model["revision"]).eos_token_id
+    except Exception:  # there are none, or they are damaged
+        return None
+    listed = given if isinstance(given, list) else [given]
+    return {number for number in listed if isinstance(number, int)} or None
+
+
+def facts(marker: Marker, model: dict[str, Any], pad_notice: str) -> dict[str, Any]:
     """Facts for the form, and ``problems`` with a kind, a message, a hint and a severity."""
-    tokenizer = marker.tokenizer
+    tokenizer, size = marker.tokenizer, vocabulary_size(model)
     out: dict[str, Any] = {
         "template": bool(tokenizer.chat_template), "way": "", "words": "", "every_turn": True, "stop_token_trained": None,
         "pad": _token(tokenizer, tokenizer.pad_token_id), "eos": _token(tokenizer, tokenizer.eos_token_id),
@@ -56,6 +68,16 @@ def facts(marker: Marker, size: int | None, pad_notice: str) -> dict[str, Any]:
             "Check that the tuned model stops",
             "warning",
         )
+    stops = {*(stopping_ids(model) or ()), tokenizer.eos_token_id}
+    late = (
+        [_token(tokenizer, number) for number in sorted(end_of_turn_ids(tokenizer) - stops)]
+        if tokenizer.chat_template
+        else []
+    )
+    if late:
+        names = ", ".join(clean(token["token"], 40) for token in late if token)
+        say("end-not-known", f"a turn ends with {names}, at which neither the model's settings nor the tokenizer stop an answer",
+            "Name it as eos_token_id where the tuned model is used", "warning")  # fmt: skip
     if size is not None:
         used = {**tokenizer.added_tokens_decoder, **dict.fromkeys(tokenizer.all_special_ids)}
         out["outside"] = [_token(tokenizer, number) for number in sorted(used) if number >= size][:_SHOWN]
