@@ -115,7 +115,8 @@ class DataReport:
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` keeps of it."""
-        out: dict[str, Any] = {"path": str(self.path), "bytes": self.bytes, "rows": self.rows, "sha256": self.sha256,
+        path = ",".join(str(report.path.absolute()) for report in self.files) or str(self.path.absolute())
+        out: dict[str, Any] = {"path": path, "bytes": self.bytes, "rows": self.rows, "sha256": self.sha256,
                                "format": self.format, "shape": self.shape}  # fmt: skip
         if self.skipped:
             out["skipped"] = dict(self.skipped)

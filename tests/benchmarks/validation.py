@@ -19,7 +19,29 @@ from typing import Any
 
 from engine.data import check_file
 
-WORDS = ["the", "model", "learns", "from", "data", "that", "somebody", "wrote,", "and", "데이터는", "어디에나", "있다", "“quoted”", "naïve", "\n", "*", "item:", "x_1", "=", "{a:", "3}"]
+WORDS = [
+    "the",
+    "model",
+    "learns",
+    "from",
+    "data",
+    "that",
+    "somebody",
+    "wrote,",
+    "and",
+    "데이터는",
+    "어디에나",
+    "있다",
+    "“quoted”",
+    "naïve",
+    "\n",
+    "*",
+    "item:",
+    "x_1",
+    "=",
+    "{a:",
+    "3}",
+]
 
 
 def rows(number_of_bytes: int, seed: int = 0):
@@ -29,7 +51,9 @@ def rows(number_of_bytes: int, seed: int = 0):
         messages = [{"role": "system", "content": "You help."}] if draw.random() < 0.3 else []
         for _ in range(draw.randint(1, 4)):
             number += 1
-            messages.append({"role": "user", "content": f"{number} " + " ".join(draw.choices(WORDS, k=draw.randint(5, 40)))})
+            messages.append(
+                {"role": "user", "content": f"{number} " + " ".join(draw.choices(WORDS, k=draw.randint(5, 40)))}
+            )
             messages.append({"role": "assistant", "content": " ".join(draw.choices(WORDS, k=draw.randint(10, 120)))})
         line = json.dumps({"messages": messages}, ensure_ascii=False)
         size += len(line.encode()) + 1
@@ -81,7 +105,9 @@ def main() -> None:
         size = path.stat().st_size / 1e6
         report, cpu, clock, memory = measured(lambda: check_file(path))
         assert report.rows == report.usable == count and not report.errors, report
-        print(f"check_file    {size:7.1f} MB {count:9,} rows  {cpu:6.2f} s CPU  {clock:6.2f} s  memory +{memory:.0f} MB")
+        print(
+            f"check_file    {size:7.1f} MB {count:9,} rows  {cpu:6.2f} s CPU  {clock:6.2f} s  memory +{memory:.0f} MB"
+        )
         if options.kind == "jsonl":
             found, cpu, clock, _ = measured(lambda: baseline(path))
             assert found == count
