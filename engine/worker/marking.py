@@ -19,7 +19,7 @@ _PROBES = (
 
 
 class CannotRender(ValueError):
-    """A row that the chat template refuses; the message says why, for people."""
+    """A row that the chat template refuses, or under which nothing is marked; the message says why, for people."""
 
 
 @dataclass(slots=True)
@@ -84,7 +84,10 @@ class Marker:
 
     def way(self, tools: list[Any] | None = None) -> Way:
         """How rows with these tools are marked."""
-        template = self.tokenizer.get_chat_template(None, tools)
+        try:
+            template = self.tokenizer.get_chat_template(None, tools)
+        except ValueError as error:  # none, or several and none of them the default
+            return Way("", "", f"it cannot be told which chat template is meant ({ways.reason(error)})")
         if not self.assistant_only:
             return Way(ways.WHOLE, template)
         if template not in self._ways:
@@ -94,12 +97,14 @@ class Marker:
     def mark(self, chat: Chat) -> Marked:
         """The tokens of one row; plain text is learned as it stands, without a template.
 
-        Raises :class:`CannotRender` where the template refuses the row.
+        Raises :class:`CannotRender` where the template refuses the row, or nothing tells its turns apart.
         """
         if chat.text is not None:
             ids = list(self.tokenizer(text=self._closed(chat.text))["input_ids"])
             return Marked(ids, [1] * len(ids), ways.TEXT, self.limit)
         way = self.way(chat.tools)
+        if not way.name:
+            raise CannotRender(way.why_not)
         try:
             if way.name == ways.PREFIX:
                 return self._by_prefixes(way, chat)
@@ -149,7 +154,7 @@ class Marker:
         out = self.tokenizer.apply_chat_template(chat.messages, tools=chat.tools, chat_template=way.template, tokenize=True,
                                                  return_dict=True, return_assistant_tokens_mask=marks)  # fmt: skip
         ids = list(out["input_ids"])
-        trained = list(out["assistant_masks"]) if marks else [int(way.name == ways.WHOLE)] * len(ids)
+        trained = list(out["assistant_masks"]) if marks else [1] * len(ids)
         return Marked(ids, trained, way.name, self.limit)
 
     def _by_prefixes(self, way: Way, chat: Chat) -> Marked:

@@ -259,6 +259,28 @@ def test_it_speaks_strictly_and_ends_with_its_input() -> None:
     child.stdout.close()
 
 
+def test_rows_by_number_forwards_and_backwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.data import Reading
+    from engine.worker.inspect import rows
+
+    monkeypatch.setattr(rows, "_KEPT_ROWS", 4)
+    path = write_rows(tmp_path / "rows.jsonl", 20)
+    cursor = rows.Cursor(path, Reading())
+    for number in (0, 5, 4, 3, 19, 0, 7, 7, 18):
+        found = cursor.row(number, lambda: None)
+        assert found is not None and found[0] == number + 1
+    assert cursor.row(20, lambda: None) is None and cursor.row(2, lambda: None) is not None
+
+    def stop() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        cursor.row(19, stop)
+    assert cursor.row(19, lambda: None) is not None, "a walk that was broken off begins anew"
+    with pytest.raises(FileNotFoundError):
+        rows.Files().cursor(tmp_path / "gone", Reading())
+
+
 def test_asking_loads_nothing_heavy() -> None:
     code = "import sys, engine.inspecting; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -184,6 +184,24 @@ def test_rows_with_tools_may_have_a_template_of_their_own() -> None:
     assert learned(marker, Chat(TWO.messages, [TOOL])) == ["안녕 😀 day<|im_end|>", "Good<|im_end|>"]
 
 
+def test_templates_of_which_none_is_the_default() -> None:
+    made = tokenizer("smollm2", t.CHATML + "{# unnamed #}")
+    made.chat_template = {"one": t.CHATML, "two": t.CHATML}
+    marker = Marker(made)
+    assert marker.way().name == "" and "which chat template" in marker.way().why_not
+    with pytest.raises(CannotRender, match="which chat template"):
+        marker.mark(TWO)
+
+
+def test_a_row_under_a_template_that_cannot_mark_is_refused() -> None:
+    made = tokenizer("smollm2", t.CHATML + "{# refused #}")
+    made.chat_template = {"default": t.CHATML, "tool_use": t.COUNTED}
+    marker = Marker(made)
+    assert marker.mark(TWO).way == ways.PREFIX
+    with pytest.raises(CannotRender, match="no marks for the assistant's turns"):
+        marker.mark(Chat(TWO.messages, [TOOL]))
+
+
 def test_where_it_is_cut() -> None:
     marker = Marker(tokenizer("smollm2"), limit=30)
     marked = marker.mark(TWO)
