@@ -71,7 +71,7 @@ def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way
 
     if not tokenizer.is_fast:
         return Way("", template, "this tokenizer does not tell where in the text its tokens are")
-    if has_generation_markers(template):
+    if has_generation_markers(template) and _marks(tokenizer, template, tools):
         return replace(Way(OWN, template), unseen=_unseen(tokenizer, template, template, tools))
     bare = copy.copy(tokenizer)
     bare.chat_template = template
@@ -79,12 +79,23 @@ def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way
         patched = get_training_chat_template(bare)
     except Exception:  # it knows no training version, or tried a chat that the template refuses
         patched = None
-    if patched is None:
+    if patched is None or not _marks(tokenizer, patched, tools):
         return replace(_by_prefixes(tokenizer, template, tools), unseen=_unseen(tokenizer, template, template, tools))
     own, theirs = (renderer(tokenizer, text, tools) for text in (template, patched))
     chats = ([prefixes.USER, prefixes.ANSWER], [prefixes.USER, prefixes.ANSWER] * 2)
     differs = any(_tried(own, chat) not in (None, _tried(theirs, chat)) for chat in chats)
     return Way(TRL, patched, differs=differs, unseen=_unseen(tokenizer, template, patched, tools))
+
+
+def _marks(tokenizer: Any, template: str, tools: list[Any] | None) -> bool:
+    """Whether an answer is within the marks: some templates leave out text that is no list of parts, as for pictures."""
+    try:
+        out = tokenizer.apply_chat_template([prefixes.USER, prefixes.ANSWER], tools=tools, chat_template=template, tokenize=True,
+                                            return_dict=True, return_assistant_tokens_mask=True)  # fmt: skip
+    except Exception:  # it refuses this chat: what it does with the rows shows when they are marked
+        return True
+    said = tokenizer.decode([token for token, bit in zip(out["input_ids"], out["assistant_masks"], strict=True) if bit])
+    return "".join(prefixes.ANSWER["content"].split()) in "".join(said.split())
 
 
 def _unseen(tokenizer: Any, own: str, used: str, tools: list[Any] | None) -> str:
@@ -112,6 +123,8 @@ def _by_prefixes(tokenizer: Any, template: str, tools: list[Any] | None) -> Way:
     except Exception as error:
         return Way("", template, f"the chat template cannot render a question and an answer ({reason(error)})")
     if not _tells(short, 1):
+        if prefixes.ANSWER["content"] not in short.text:
+            return Way("", template, "this chat template does not write what the assistant says")
         why = "this chat template has no marks for the assistant's turns, TRL knows no training version of it, and it writes " \
               "what came before differently once an answer follows"  # fmt: skip
         return Way("", template, why)
