@@ -41,6 +41,7 @@ class Tokenised:
 
     ``empty`` rows are cut off before anything that is learned, ``unproven`` ones hold turns of the assistant that are not
     learned, ``unplaced`` ones hold nothing that is and are left out, ``refused`` are those that the template cannot render.
+    ``unwritten`` ones hold tools that it leaves out.
     """
 
     dataset: Any = None
@@ -49,6 +50,7 @@ class Tokenised:
     empty: int = 0
     unproven: int = 0
     unplaced: int = 0
+    unwritten: int = 0
     refused: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -138,6 +140,7 @@ def _marked(row: Row, marker: Marker, out: Tokenised, ids: list[list[int]], labe
         out.empty += 1
         return False
     out.cut += marked.is_cut
+    out.unwritten += bool(marked.unwritten)
     ids.append(marked.input_ids)
     labels.append(marked.labels)
     return True
@@ -164,6 +167,10 @@ def what_was_lost(found: Tokenised, limit: int, *, what: str = "rows", skip: boo
     if found.unproven:
         why = "the chat template writes them differently once others follow"
         said.append(f"{found.unproven} {of} hold turns of the assistant that are not learned: {why}")
+    if found.unwritten:
+        said.append(
+            f"{found.unwritten} {of} hold tools or calls of tools that the chat template does not write: they are not learned"
+        )
     if found.empty:
         text = "are cut off before the text that is learned and were left out"
         said.append(f"{found.empty} {of} {text}: raise max_seq_length ({limit}) to keep them")

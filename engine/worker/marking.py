@@ -26,7 +26,8 @@ class CannotRender(ValueError):
 class Marked:
     """One row as tokens. ``trained`` is 1 where a token is learned; ``limit`` is where ``max_seq_length`` cuts.
 
-    ``unproven`` are the numbers of the assistant's messages that are not learned, as their place could not be proven.
+    ``unproven`` are the numbers of the assistant's messages that are not learned, as their place could not be proven;
+    ``unwritten`` are the names of tools, offered or called, that the chat template leaves out.
     """
 
     ids: list[int]
@@ -34,6 +35,7 @@ class Marked:
     way: str
     limit: int | None = None
     unproven: tuple[int, ...] = ()
+    unwritten: tuple[str, ...] = ()
 
     @property
     def kept(self) -> int:
@@ -106,9 +108,11 @@ class Marker:
         if not way.name:
             raise CannotRender(way.why_not)
         try:
-            if way.name == ways.PREFIX:
-                return self._by_prefixes(way, chat)
-            return self._by_template(way, chat)
+            marked = self._by_prefixes(way, chat) if way.name == ways.PREFIX else self._by_template(way, chat)
+            if names := _names_of_tools(chat):
+                text = ways.renderer(self.tokenizer, way.template, chat.tools)(chat.messages, False)
+                marked.unwritten = tuple(name for name in names if name not in text)
+            return marked
         except Exception as error:
             raise CannotRender(f"the chat template cannot render it: {ways.reason(error)}") from error
 
@@ -195,3 +199,11 @@ def _cut_up(text: str, offsets: list[tuple[int, int]]) -> list[str]:
     if pieces:
         pieces[-1] += text[done:]
     return pieces
+
+
+def _names_of_tools(chat: Chat) -> list[str]:
+    """The names of the tools that a row offers and calls."""
+    called = [call for message in chat.messages for call in message.get("tool_calls") or ()]
+    functions = [item.get("function") for item in [*(chat.tools or ()), *called] if isinstance(item, dict)]
+    names = [function.get("name") for function in functions if isinstance(function, dict)]
+    return list(dict.fromkeys(name for name in names if isinstance(name, str) and name))

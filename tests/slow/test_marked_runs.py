@@ -110,6 +110,17 @@ def test_rows_that_the_template_refuses_are_named_or_skipped(tmp_path: Path, pyt
     assert "1 of 3 rows were left out" in notices(run) and "rows.jsonl:2" in notices(run)
 
 
+def test_tools_that_are_not_written_are_said(tmp_path: Path, python: Path) -> None:
+    call = {"function": {"name": "get_weather", "arguments": {}}}
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "", "tool_calls": [call]},
+                {"role": "tool", "content": "21"}, {"role": "assistant", "content": "warm"}]  # fmt: skip
+    code, said, run = train(
+        tmp_path, python, t.CHATML, [{"messages": messages}, {"messages": messages[:1] + messages[3:]}]
+    )
+    assert code == 0, said
+    assert "1 of 2 rows hold tools or calls of tools that the chat template does not write" in notices(run)
+
+
 def test_plain_text_needs_no_template(tmp_path: Path, python: Path) -> None:
     code, said, run = train(tmp_path, python, t.COUNTED, [{"text": f"서울은 {n}. Seoul is a city."} for n in range(6)])
     assert code == 0, said

@@ -189,6 +189,17 @@ def test_tools_and_calls() -> None:
     assert learned(edited, row)[-1] == "<think>\n\n</think>\n\nGood<|im_end|>"
 
 
+def test_tools_that_a_template_leaves_out_are_named() -> None:
+    call = {"type": "function", "function": {"name": "look_up", "arguments": {}}}
+    messages = [{"role": U, "content": "what"}, {"role": A, "content": "", "tool_calls": [call]}, {"role": "tool", "content": "21"},
+                {"role": A, "content": "Good"}]  # fmt: skip
+    row = Chat(messages, [TOOL])
+    assert Marker(tokenizer("llama3")).mark(row).unwritten == ("get_weather", "look_up")
+    assert Marker(tokenizer("smollm2")).mark(row).unwritten == ("get_weather", "look_up")
+    assert Marker(tokenizer("qwen2.5")).mark(row).unwritten == () == Marker(tokenizer("llama3")).mark(TWO).unwritten
+    assert Marker(tokenizer("llama3"), assistant_only=False).mark(row).unwritten == ("get_weather", "look_up")
+
+
 def test_rows_with_tools_may_have_a_template_of_their_own() -> None:
     made = tokenizer("smollm2", t.CHATML + "{# named #}")
     made.chat_template = {"default": t.CHATML_MARKED, "tool_use": "{{ tools|length }}" + t.CHATML}

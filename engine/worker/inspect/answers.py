@@ -81,7 +81,8 @@ class Answers:
         shown = marker.pieces(marked, chat)[first : first + min(_number(request, "count", _MOST_TOKENS), _MOST_TOKENS)]
         return {
             "line": line, "tokens": len(marked.ids), "kept": marked.kept, "learned": marked.learned, "way": marked.way,
-            "words": way, "unproven": list(marked.unproven), "first": first, "ids": [piece.id for piece in shown],
+            "words": way, "unproven": list(marked.unproven), "unwritten": list(marked.unwritten), "first": first,
+            "ids": [piece.id for piece in shown],
             "texts": [piece.text for piece in shown], "trained": [int(piece.trained) for piece in shown],
             "special": [int(piece.special) for piece in shown],
         }  # fmt: skip
