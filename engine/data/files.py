@@ -146,7 +146,7 @@ def tell(head: bytes, path: Path) -> tuple[str, str]:
         raise Bad("web-page", "is a web page, not data", "The download was perhaps refused: fetch the raw file again")
     if suffix in (".csv", ".tsv", ".tab"):
         return (CSV if suffix == ".csv" else TSV), ""
-    if suffix in (".jsonl", ".ndjson", ".jsonlines"):
+    if suffix in (".jsonl", ".ndjson", ".jsonlines") and not _laid_out(text):
         return JSONL, ""
     if text[:1] == b"[":
         return _bracket(text)
@@ -164,6 +164,12 @@ def tell(head: bytes, path: Path) -> tuple[str, str]:
     if suffix not in (".json", "") or not first or not any(mark in first for mark in (b",", b"\t", b";", b"|")):
         return JSONL, ""
     return (JSONL, "") if suffix == ".json" else (CSV, "")
+
+
+def _laid_out(text: bytes) -> bool:
+    """Whether this is JSON over several lines, whatever the file's name says."""
+    first = text.split(b"\n", 1)[0].rstrip()
+    return first in (b"[", b"{") or (first[:1] == b"[" and first.endswith((b"},", b"{")))
 
 
 def _bracket(text: bytes) -> tuple[str, str]:

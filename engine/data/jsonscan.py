@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import IO
@@ -11,6 +12,8 @@ from engine.data.faults import Bad
 # Everything up to the next bracket that stands outside a string; possessive, so that it never goes back.
 _NEXT = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+[\[\]{}]', re.S)
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:\s*\Z', re.S)
+_PLAIN = re.compile(rb"[^\[\]{}]*")
+_SPEAKER = re.compile(rb'"(?:role|from)"\s*:')
 _BLOCK = 1 << 20
 MAX_ROW = 64 << 20
 _OPEN = b"[{"
@@ -23,13 +26,14 @@ def too_long() -> Bad:
 
 
 def list_key(head: bytes) -> str | None:
-    """The key of the first list of objects in an object whose beginning this is."""
+    """The key of the first list of objects in an object whose beginning this is; ``None`` if the objects are messages."""
     depth, place, key = 0, 0, None
     for match in _NEXT.finditer(head):
         bracket = head[match.end() - 1 : match.end()]
         if bracket in (b"[", b"{"):
             if key is not None and depth == 2 and not head[place : match.end() - 1].strip():
-                return key
+                within = _PLAIN.match(head, match.end())
+                return None if within and _SPEAKER.search(within.group()) else key
             depth += 1
             found = (
                 _KEY.search(head[max(place, match.end() - 4096) : match.end() - 1])
@@ -65,7 +69,7 @@ class _Scan:
         self.depth = 0
         self.start = -1  # of the element that has begun
         self.over = False
-        self._key = False
+        self._key = self._begun = False
         self._line, self._counted = 1, 0
 
     def run(self) -> Iterator[tuple[int, bytes | Bad]]:
@@ -82,6 +86,8 @@ class _Scan:
             if not more:
                 break
             misses += 1
+            if not self.buffer and not self._begun:
+                more, self._begun = more.removeprefix(codecs.BOM_UTF8), True
             begun = self.start if self.start >= 0 else place
             self._forget(begun)
             place, self.start = place - begun, (0 if self.start >= 0 else -1)

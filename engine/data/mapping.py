@@ -10,7 +10,7 @@ import orjson
 from engine.data.chat import Chat, Message
 from engine.data.faults import Bad, kind_of
 from engine.data.messages import IMAGES_HINT, NAMES, SHAREGPT_NAMES, convert, tools_of
-from engine.data.shapes import ALPACA, MESSAGES, SHAREGPT, TEXT, UNKNOWN, Shape, unknown
+from engine.data.shapes import ALPACA, MESSAGES, SHAREGPT, TEXT, UNKNOWN, Shape, pair_of, unknown
 
 _ROW_HINT = 'Each line must be {"messages": [{"role": …, "content": …}]}'
 _FOREIGN_ROWS = {
@@ -81,15 +81,41 @@ def _conversation(row: dict[str, Any], shape: Shape) -> Chat:
         raise Bad(
             "no-messages", f"{key} is empty", "Remove the row, or give it at least a user's and an assistant's turn"
         )
+    if pair_of(raw[0]) is not None:
+        return Chat(_with_system({**row, **_first_system(raw[0])}, _turns(raw)), tools_of(row.get("tools")))
     names = NAMES if shape.name == MESSAGES else SHAREGPT_NAMES
     messages = convert(raw, names, shape.role, shape.content, _ROW_HINT)
     if len(row) == 1:
         return Chat(messages)
-    return Chat(_with_system(row, messages), tools_of(row.get("tools")))
+    return Chat(_with_system(row, messages), tools_of(row.get("tools") or row.get("functions")))
+
+
+def _first_system(turn: dict[str, Any]) -> dict[str, Any]:
+    return {"system": turn["system"]} if turn.get("system") else {}
+
+
+def _turns(raw: list[Any]) -> list[Message]:
+    """Entries that hold a question and its answer at once."""
+    out: list[Message] = []
+    for number, turn in enumerate(raw, 1):
+        pair = pair_of(turn)
+        if pair is None:
+            raise Bad(
+                "bad-message",
+                f"turn {number} is no question with its answer",
+                "All turns of a conversation must be alike",
+            )
+        for key, role in zip(pair, ("user", "assistant"), strict=True):
+            if not isinstance(turn[key], str):
+                raise Bad(
+                    "bad-content", f"turn {number}: {key} is {kind_of(turn[key])}, not text", f"{key} must be text"
+                )
+            out.append({"role": role, "content": turn[key]})
+    return out
 
 
 def _with_system(row: dict[str, Any], messages: list[Message]) -> list[Message]:
-    system = row.get("system")
+    system = row.get("system") or row.get("system_prompt")
     if isinstance(system, str) and system.strip() and messages[0]["role"] != "system":
         return [{"role": "system", "content": system}, *messages]
     return messages

@@ -62,9 +62,12 @@ def parsed(item: Item) -> Any:
     """The value of a row. Raises :class:`Bad`."""
     if type(item) is bytes:
         try:
-            return orjson.loads(item)
+            value = orjson.loads(item)
         except orjson.JSONDecodeError as error:
             raise _broken(item, error) from None
+        if type(value) is list and value and type(value[0]) is dict and ("role" in value[0] or "from" in value[0]):
+            return {"messages": value}  # a conversation by itself
+        return value
     if isinstance(item, Bad):
         raise item
     return item

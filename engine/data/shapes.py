@@ -19,8 +19,10 @@ TITLES = {
 LIST_KEYS = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
 ANSWERS = ("output", "response", "completion", "answer")
 # Pairs of fields with a question and its answer, and the shape that each is called.
-PAIRS = (("prompt", "completion", PROMPT), ("prompt", "response", PROMPT), ("query", "response", QUERY),
-         ("question", "answer", QUERY), ("question", "response", QUERY), ("input", "output", QUERY))  # fmt: skip
+PAIRS = (("prompt", "completion", PROMPT), ("prompt", "response", PROMPT), ("prompt", "output", PROMPT), ("prompt", "answer", PROMPT),
+         ("query", "response", QUERY), ("question", "answer", QUERY), ("question", "response", QUERY), ("query", "answer", QUERY),
+         ("input", "output", QUERY), ("inputs", "targets", QUERY), ("problem", "solution", QUERY), ("user", "assistant", QUERY),
+         ("human", "assistant", QUERY))  # fmt: skip
 # Keys by which a JSON object is a row itself, and no object that holds rows.
 ROW_KEYS = frozenset((*LIST_KEYS, "instruction", "prompt", "query", "question", "text", "history", "tools", "images",
                       "chosen", "rejected"))  # fmt: skip
@@ -45,6 +47,8 @@ class Shape:
         if self.name == MESSAGES:
             return f"{self.key} with {self.role} and {self.content}"
         if self.name == SHAREGPT:
+            if self.role not in ("role", "from"):
+                return f"{self.key} with {self.role} (the user's) and {self.content} (the assistant's)"
             return f"{self.key} with {self.role} and {self.content}; human is the user, gpt the assistant"
         if self.name == ALPACA:
             return f"{self.question} and {self.more} are the user's turn, {self.answer} is the assistant's"
@@ -97,34 +101,46 @@ def _of_row(row: dict[str, Any]) -> Shape | None:
     for key in LIST_KEYS:
         if isinstance(row.get(key), list) or (key == "messages" and row.get(key) is not None):
             return _of_list(key, row[key])
-    if "instruction" in row:
-        answer = next((key for key in ANSWERS if key in row), "")
+    own = {key.lower(): key for key in reversed(list(row))}  # Question and Answer are a question and an answer, too
+    if "instruction" in own:
+        answer = next((own[key] for key in ANSWERS if key in own), "")
         if answer:
-            more = "context" if "context" in row and "input" not in row else "input"
-            return Shape(ALPACA, question="instruction", more=more, answer=answer)
+            more = "context" if "context" in own and "input" not in own else "input"
+            return Shape(ALPACA, question=own["instruction"], more=own.get(more, more), answer=answer)
     for question, answer, name in PAIRS:
-        if question in row and answer in row:
-            return Shape(name, question=question, answer=answer)
+        if question in own and answer in own:
+            return Shape(name, question=own[question], answer=own[answer])
     key = _list_key([row])
     if key:
         return _of_list(key, row[key])
-    if isinstance(row.get("text"), str):
-        return Shape(TEXT, "text")
+    text = own.get("text")
+    if text is not None and isinstance(row[text], str):
+        return Shape(TEXT, text)
     return None
 
 
 def _of_list(key: str, value: Any) -> Shape:
     messages = value if isinstance(value, list) else []
     first = next((message for message in messages if isinstance(message, dict)), {})
+    pair = pair_of(first)
+    if pair is not None:
+        return Shape(SHAREGPT, key, *pair)
     role, content = _message_keys(first) or (("role", "content") if key == "messages" else ("from", "value"))
     words = {str(m.get(role)).lower() for m in messages if isinstance(m, dict)}
     foreign = role == "from" or key.startswith("conversation") or not words.isdisjoint(FOREIGN)
     return Shape(SHAREGPT if foreign else MESSAGES, key, role, content)
 
 
+def pair_of(turn: Any) -> tuple[str, str] | None:
+    """The fields of an entry that holds a question and its answer at once, as some conversations have them."""
+    if not isinstance(turn, dict) or "role" in turn or "from" in turn:
+        return None
+    return next(((q, a) for q, a, _ in PAIRS if q in turn and a in turn), None)
+
+
 def _message_keys(message: dict[str, Any]) -> tuple[str, str] | None:
     if "role" in message:
-        return "role", "value" if "value" in message and "content" not in message else "content"
+        return "role", next((key for key in ("content", "value", "parts") if key in message), "content")
     if "from" in message:
         return "from", "content" if "content" in message and "value" not in message else "value"
     return None

@@ -174,6 +174,50 @@ def test_relatives_of_the_shapes(tmp_path: Path, row: dict[str, Any], shape: str
     assert next(read_rows(path))[-1] == {"role": "assistant", "content": "c" if "context" in row else "b"}
 
 
+TWO = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+@pytest.mark.parametrize(("row", "shape"), [
+    ({"id": "x", "system_prompt": "s", "question": "q", "response": "a"}, "query_response"),
+    ({"Question": "q", "Answer": "a"}, "query_response"),
+    ({"Instruction": "q", "Input": "", "Response": "a"}, "alpaca"),
+    ({"inputs": "q", "targets": "a"}, "query_response"),
+    ({"user": "q", "assistant": "a"}, "query_response"),
+    ({"conversation": [{"input": "q", "output": "a"}]}, "sharegpt"),
+    ({"conversation": [{"system": "s", "human": "q", "assistant": "a"}]}, "sharegpt"),
+    ({"contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]}, "sharegpt"),
+    ({"prompt": "q", "prompt_id": "1", "messages": TWO, "category": "x"}, "messages"),
+    ({"messages": json.dumps(TWO)}, "messages"),
+    (TWO, "messages"),
+    ({"messages": TWO, "functions": [{"name": "f", "parameters": {}}]}, "messages"),
+    ({"messages": [{"role": "user", "value": "q"}, {"role": "assistant", "value": "a"}]}, "messages"),
+    ({"query": "q", "response": "a", "history": [], "tools": ""}, "query_response"),
+])  # fmt: skip
+def test_what_public_data_look_like(tmp_path: Path, row: Any, shape: str) -> None:
+    for path in (datafiles.jsonl(tmp_path / "x.jsonl", [row] * 2), datafiles.json_list(tmp_path / "x.json", [row] * 2),
+                 datafiles.values(tmp_path / "y.json", [row] * 2), datafiles.json_list(tmp_path / "y.jsonl", [row] * 2)):  # fmt: skip
+        if isinstance(row, list) and path.suffix == ".json":
+            continue
+        report = check_file(path)
+        assert (report.shape, report.usable, report.errors) == (shape, 2, []) or isinstance(row, list), path
+        messages = next(read_rows(path))
+        assert messages[-2:] == TWO
+        assert (messages[0]["role"] == "system") == ("system" in json.dumps(row))
+
+
+def test_a_mark_of_order_before_any_json(tmp_path: Path) -> None:
+    for make in (datafiles.jsonl, datafiles.json_list, datafiles.values, datafiles.json_object):
+        path = make(tmp_path / "x.json", PROMPTS)
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert (check_file(path).usable, check_file(path).errors) == (5, [])
+
+
+def test_lists_that_python_printed_hold_only_what_json_knows(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("messages\n\"[{'role': 'user', 'content': 10000000000000000000000000}]\"\n")
+    assert check_file(path).errors[0].kind == "no-messages"
+
+
 def test_what_is_detected_can_be_overruled(tmp_path: Path) -> None:
     path = datafiles.jsonl(tmp_path / "x.jsonl", [{"frage": "q", "antwort": "a", "text": "x"}])
     assert check_file(path).shape == "text"
