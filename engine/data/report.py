@@ -113,6 +113,12 @@ class DataReport:
             part for part in (" and ".join(dict.fromkeys(self.format.split(" and "))), " and ".join(names)) if part
         )
 
+    @property
+    def detected(self) -> str:
+        """The same in a sentence, with the numbers and what becomes of the fields."""
+        left_out = f", {sum(self.skipped.values()):,} of them skipped" if self.skipped else ""
+        return f"{self.summary}; {self.rows:,} rows{left_out}, {self.messages:,} messages; {self.mapping}"
+
     def record(self) -> dict[str, Any]:
         """What ``run.json`` keeps of it."""
         path = ",".join(str(report.path.absolute()) for report in self.files) or str(self.path.absolute())
