@@ -167,9 +167,15 @@ def tell(head: bytes, path: Path) -> tuple[str, str]:
 
 
 def _laid_out(text: bytes) -> bool:
-    """Whether this is JSON over several lines, whatever the file's name says."""
-    first = text.split(b"\n", 1)[0].rstrip()
-    return first in (b"[", b"{") or (first[:1] == b"[" and first.endswith((b"},", b"{")))
+    """Whether this is JSON over several lines, whatever the file's name says, and no line that was cut off."""
+    first, _, rest = text.partition(b"\n")
+    first, rest = first.rstrip(), rest.strip()
+    if first == b"{":
+        return rest.startswith((b'"', b"}"))
+    second = rest.split(b"\n", 1)[0].rstrip()
+    if first == b"[":
+        return second.endswith((b",", b"{", b"[", b"]")) or (len(text) < HEAD and rest.endswith(b"]"))
+    return first[:1] == b"[" and first.endswith((b"},", b"{"))
 
 
 def _bracket(text: bytes) -> tuple[str, str]:
@@ -188,6 +194,8 @@ def _brace(text: bytes) -> tuple[str, str]:
         and whole != b"{"
         and not rest.lstrip().startswith((b'"', b"}", b"]", b",", b"["))
     ):
+        return JSONL, ""
+    if whole == b"{" and not _laid_out(text):
         return JSONL, ""
     key = list_key(text)
     if key is not None and key not in ROW_KEYS:

@@ -128,6 +128,8 @@ LINES_OF_JSON = [
     Case("latin-1", "d.jsonl", LINES + '{"messages": "café"}\n'.encode("latin-1"), "invalid-utf8", 4, "byte"),
     Case("overlong utf-8", "d.jsonl", LINES + b'{"messages": "\xc0\xaf"}\n', "invalid-utf8", 4),
     Case("cut character", "d.jsonl", LINES + b'{"messages": "\xed\x95\n', "invalid-utf8", 4),
+    *[Case(f"begins with {begin!r} alone", file, begin + b"\n" + LINES, "broken-json", 1)
+      for begin in (b"{", b"[", b'{"messages": [') for file in ("d.jsonl", "d.json") if (begin, file) != (b"[", "d.json")],
     Case("after blank lines", "d.jsonl", LINES + b"\n\n\n{\n", "broken-json", 7),
     Case("carriage returns", "d.jsonl", LINES.replace(b"\n", b"\r\n") + b"{\r\n", "broken-json", 4),
     Case("in gzip", "d.jsonl.gz", gzip.compress(LINES + b"{\n"), "broken-json", 4),
