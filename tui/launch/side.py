@@ -166,9 +166,12 @@ def _data(model: FormModel, width: int) -> list[Line]:
     report = model.train
     if report is None or not report.shape:
         return []
-    words = f"{report.summary}, {_many(report.messages, 'message')}"
-    lines: list[Line] = [[("Data".ljust(LABEL), "muted"), (fmt.shorten(clean(words, 200), width - LABEL), "text")]]
-    odd = [f"{fmt.count(tally.count)} {tally.kind}" for tally in report.tallies.values()]
+    room, count = width - LABEL, _many(report.messages, "message")
+    whole = f"{clean(report.summary, 200)}, {count}"
+    parts = [whole] if cell_len(whole) <= room else [clean(report.summary, 200), count]
+    lines: list[Line] = [[(label.ljust(LABEL), "muted"), (fmt.shorten(part, room), "text")]
+                         for label, part in zip(("Data", ""), parts, strict=False)]  # fmt: skip
+    odd = [f"{tally.kind} {fmt.count(tally.count)}" for tally in report.tallies.values()]
     if odd:
         lines.append(
             [(f"{glyphs().warning} ".rjust(LABEL), "warning"), (fmt.shorten(", ".join(odd), width - LABEL), "warning")]
