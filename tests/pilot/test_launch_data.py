@@ -25,7 +25,11 @@ async def test_what_was_detected_stands_beside_the_form(tmp_path: Path) -> None:
         screen.model.set("data_format", "alpaca")
         screen._ask()
         await until(pilot, lambda: screen.model.problem("train_path") is not None)
-        assert "has no instruction" in shown(app) and "ShareGPT conversations" not in shown(app)
+        problem = screen.model.problem("train_path")
+        assert problem is not None and problem.message.startswith("has no instruction")
+        await until(
+            pilot, lambda: "ShareGPT conversations" not in shown(app) and "train_path" in shown(app).split("1 wrong")[0]
+        )
 
 
 async def test_a_long_reading_tells_how_far_it_is_and_makes_way(
