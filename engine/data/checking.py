@@ -166,7 +166,7 @@ class _Check:
                         row = with_names(row, fields, shape)
                     chat = to_chat(row, shape)
                 except Bad as bad:
-                    self.bad_row(bad, line, f"row {rows} " if numbered else "")
+                    self.bad_row(bad, line, f"row {rows}: " if numbered else "")
                     continue
                 messages += len(chat.messages)
                 with_tools += chat.tools is not None

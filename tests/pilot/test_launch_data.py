@@ -26,7 +26,7 @@ async def test_what_was_detected_stands_beside_the_form(tmp_path: Path) -> None:
         screen._ask()
         await until(pilot, lambda: screen.model.problem("train_path") is not None)
         problem = screen.model.problem("train_path")
-        assert problem is not None and problem.message.startswith("has no instruction")
+        assert problem is not None and problem.message.startswith("row 1: has no instruction")
         await until(
             pilot, lambda: "ShareGPT conversations" not in shown(app) and "train_path" in shown(app).split("1 wrong")[0]
         )
