@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import random
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from engine.errors import InputError, Problem
 
 _AMOUNT = re.compile(r"(.+):(x\d{1,4}|\d{1,12}|\d{1,3}(?:\.\d+)?%)", re.S)
+_PATTERN = re.compile(r"[*?[]")
 _Row = TypeVar("_Row")
 
 
@@ -50,7 +52,8 @@ def parse(text: str, setting: str = "train_path") -> list[Source]:
         parts = [part.strip() for part in _split(text) if part.strip()]
         if not parts:
             raise InputError(Problem("missing-file", "names no file", f"Check {setting}", setting=setting))
-    return [_source(part, setting) for part in parts]
+    named = [_source(part, setting) for part in parts]
+    return [found for source in named for found in _matches(source)]
 
 
 def absolute(text: str) -> str:
@@ -80,7 +83,11 @@ def _beside(text: str, folder: Path) -> str:
     name = text.strip()
     match = None if (folder / name).exists() else _AMOUNT.fullmatch(name)
     plain = match.group(1) if match else name
-    if not plain or Path(plain).expanduser().is_absolute() or not (folder / plain).exists():
+    if (
+        not plain
+        or Path(plain).expanduser().is_absolute()
+        or not ((folder / plain).exists() or (_PATTERN.search(plain) and glob.glob(plain, root_dir=folder)))
+    ):
         return text
     return f"{folder / plain}:{match.group(2)}" if match else str(folder / plain)
 
@@ -106,6 +113,16 @@ def _source(text: str, setting: str) -> Source:
         raise InputError(Problem("bad-amount", f"asks for no rows of a file ({amount})", "Leave the file out, or ask for more",
                                  setting=setting, file=match.group(1)))  # fmt: skip
     return Source(Path(match.group(1)).expanduser(), amount)
+
+
+def _matches(source: Source) -> list[Source]:
+    """A pattern like ``data/*.parquet`` stands for the files that it fits, in the order of their names."""
+    pattern = str(source.path)
+    if not _PATTERN.search(pattern) or _is_file(pattern):
+        return [source]
+    return [Source(Path(path), source.amount) for path in sorted(glob.glob(pattern)) if Path(path).is_file()] or [
+        source
+    ]
 
 
 def _is_file(text: str) -> bool:

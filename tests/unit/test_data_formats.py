@@ -205,6 +205,15 @@ def test_what_public_data_look_like(tmp_path: Path, row: Any, shape: str) -> Non
         assert (messages[0]["role"] == "system") == ("system" in json.dumps(row))
 
 
+def test_arguments_from_columns_are_those_of_their_own_call(tmp_path: Path) -> None:
+    """Parquet gives every call the arguments of all calls, empty where they were not."""
+    rows = [{"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": None, "tool_calls": [
+        {"type": "function", "function": {"name": "f", "arguments": {name: 1}}}]}]} for name in ("a", "b")]  # fmt: skip
+    path = datafiles.parquet(tmp_path / "x.parquet", rows)
+    found = [messages[1]["tool_calls"][0]["function"]["arguments"] for messages in read_rows(path)]
+    assert found == [{"a": 1}, {"b": 1}] and not check_file(path).errors
+
+
 def test_a_mark_of_order_before_any_json(tmp_path: Path) -> None:
     for make in (datafiles.jsonl, datafiles.json_list, datafiles.values, datafiles.json_object):
         path = make(tmp_path / "x.json", PROMPTS)

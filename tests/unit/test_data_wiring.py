@@ -10,7 +10,7 @@ import pytest
 
 from engine.config import check as check_settings
 from engine.config import flags, parse, yaml_file
-from engine.data import sources
+from engine.data import check_sources, sources
 from engine.errors import InputError
 from engine.history import removal
 from engine.launchers.local import with_absolute_paths
@@ -138,6 +138,17 @@ def test_what_is_taken_of_a_file(tmp_path: Path, amount: str, rows: int, taken: 
     assert set(picked) <= set(range(rows)) and (taken >= rows or picked == sorted(set(picked)))
     if taken in (3, 10) and rows > taken:
         assert picked != source.pick(list(range(rows)), seed=2)
+
+
+def test_a_pattern_stands_for_the_files_that_fit(tmp_path: Path) -> None:
+    for name in ("part-2.jsonl", "part-1.jsonl", "other.jsonl", "a[1].jsonl"):
+        write_rows(tmp_path / name)
+    named = sources.parse(f"{tmp_path}/part-*.jsonl:3")
+    assert [(source.path.name, source.amount) for source in named] == [("part-1.jsonl", "3"), ("part-2.jsonl", "3")]
+    assert [source.path.name for source in sources.parse(f"{tmp_path}/a[1].jsonl")] == ["a[1].jsonl"]
+    assert [p.kind for p in check_sources(f"{tmp_path}/none-*.jsonl").errors] == ["missing-file"]
+    assert sources.resolved("part-*.jsonl", tmp_path) == f"{tmp_path}/part-*.jsonl"
+    assert check_sources(f"{tmp_path}/part-*.jsonl").rows == 16
 
 
 @pytest.mark.parametrize("amount", ["0", "0%", "x0"])
