@@ -58,7 +58,7 @@ def record(path: Path, tool: str = "trl", rows: int = 117, **more: Any) -> RunRe
     found = RunRecord(summary, dict(TRAIN), steps=steps, evals=evals)
     found.other = {"bf16": True, "fsdp": [], "lr_scheduler_type": "cosine", "report_to": ["tensorboard"], "dataloader_num_workers": 4,
                    "model_adapter_name": "기본", "push_to_hub": False}  # fmt: skip
-    found.sources = {name: "training_args.yaml" for name in found.settings}
+    found.sources = dict.fromkeys(found.settings, "training_args.yaml")
     found.results = {"train_runtime": 2457.31, "train_loss": 1.0342, "train_samples_per_second": 7.6}
     found.versions = {"trl": "0.24.0", "transformers": "4.57.1", "torch": "2.9.0", "peft": "0.18.0"}
     found.checkpoints = [

@@ -528,7 +528,9 @@ async def test_what_a_run_did_not_tell_is_marked_by_sign_and_word(files: Path, s
         assert seen is (size[0] > 104), "the foot of a small terminal has no room for it"
         assert "3 not told ?" in shown(app)
         assert await marked("seed")
-        await until(pilot, lambda: "Not taken over from the run that was cloned: -1 is wrong" in " ".join(shown(app).split()))
+        await until(
+            pilot, lambda: "Not taken over from the run that was cloned: -1 is wrong" in " ".join(shown(app).split())
+        )
         await pilot.press("enter", "7", "escape")
         assert await marked("seed"), "an edit that was taken back decides nothing"
         await pilot.press("enter", "7", "enter")
