@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine import detach, hardware, prompts
 from engine.config import RunConfig
-from engine.data import DataReport, check_file
+from engine.data import DataReport, Reading, check_sources
 from engine.errors import Problem, RunInUseError
 from engine.modelfiles import check_model_directory
 from engine.rundir import refuse_foreign_work
@@ -78,6 +78,12 @@ def plan(config: RunConfig, rows: int, eval_rows: int = 0, gpus: int = 1) -> Pla
     )
 
 
+def samples(config: RunConfig, train: DataReport, evaluation: DataReport | None) -> tuple[int, int]:
+    """Rows that are trained and evaluated on, as far as is known before a chat template is looked at."""
+    answers = config.assistant_only_loss is not False
+    return train.samples(answers), evaluation.samples(answers) if evaluation else 0
+
+
 def held_out(rows: int, fraction: float) -> int:
     """How many rows are held out for evaluation: the share rounded up, but never all."""
     return min(max(0, rows - 1), math.ceil(rows * fraction))
@@ -101,8 +107,7 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Prefl
     result.errors += (_check_output(config) if new_output else []) + _check_environment(config)
     result.warnings += _logout_risk(int(time.monotonic() // 60))
     if result.train and result.train.rows and not result.train.error_count:
-        rows = result.train.rows - (0 if config.assistant_only_loss is False else result.train.unanswered)
-        result.plan = plan(config, rows, result.eval.rows if result.eval else 0, gpus)
+        result.plan = plan(config, *samples(config, result.train, result.eval), gpus)
     return result
 
 
@@ -166,31 +171,57 @@ def _in_hub_cache(name: str) -> bool:
 
 
 def _check_data(config: RunConfig, result: Preflight) -> None:
-    result.train = check_file(Path(config.train_path).expanduser())
+    reading = Reading.of(config.model_dump())
+    result.train = check_sources(config.train_path, reading=reading)
     reports = [("train_path", result.train)]
     if config.eval_path is not None:
-        result.eval = check_file(Path(config.eval_path).expanduser(), setting="eval_path")
+        result.eval = check_sources(config.eval_path, setting="eval_path", reading=reading)
         reports.append(("eval_path", result.eval))
     for setting, report in reports:
-        result.errors += report.errors
-        if report.error_count > len(report.errors):
-            more = f"{report.error_count} rows in all cannot be used; the first {len(report.errors)} are shown"
-            result.errors.append(Problem("more-errors", more, setting=setting, file=str(report.path)))
-        if report.unanswered and not report.errors:
-            result.warnings.append(Problem("no-answer", f"{report.unanswered} of {report.rows} rows have no assistant's answer",
-                "They are left out where only the assistant's turns are learned", setting=setting, file=str(report.path),
-                severity="warning"))  # fmt: skip
-    train = result.train
-    if not train.errors and train.rows == train.unanswered and config.assistant_only_loss is not False:
+        _say_data(setting, report, result)
+    train, path = result.train, str(result.train.path)
+    answers = config.assistant_only_loss is not False
+    if not train.errors and train.samples(answers) == 0:
         result.errors.append(Problem("nothing-to-train", "no row has an assistant's answer",
-            "Set assistant_only_loss to false to learn from the whole text", setting="train_path", file=str(train.path)))  # fmt: skip
-    if config.eval_fraction is not None and not train.errors and train.rows < 2:
+            "Set assistant_only_loss to false to learn from the whole text", setting="train_path", file=path))  # fmt: skip
+    if config.assistant_only_loss is True and train.plain_text and not train.errors:
+        result.errors.append(Problem("no-roles", "cannot be true for plain text, in which nobody answers",
+            "Set it to auto, or data_format to the shape the rows have", setting="assistant_only_loss"))  # fmt: skip
+    if (
+        result.eval is not None
+        and not train.errors
+        and not result.eval.errors
+        and train.plain_text != result.eval.plain_text
+    ):
+        result.errors.append(Problem("mixed-shapes", "is plain text and the other data are chats, or the other way round",
+            "Evaluate on data of the same kind", setting="eval_path", file=str(result.eval.path)))  # fmt: skip
+    if config.eval_fraction is not None and not train.errors and train.samples(answers) < 2:
         result.errors.append(Problem("too-few-rows", "has too few rows to hold some out", "Use at least two rows",
-                                     setting="eval_fraction", file=str(train.path)))  # fmt: skip
+                                     setting="eval_fraction", file=path))  # fmt: skip
     same = config.eval_path is not None and result.eval is not None and result.eval.sha256 == train.sha256 != ""
     if same:
         result.warnings.append(Problem("same-data", "train and eval data are the same file or equal",
             "The eval loss will say nothing about new text", setting="eval_path", severity="warning"))  # fmt: skip
+
+
+def _say_data(setting: str, report: DataReport, result: Preflight) -> None:
+    """Errors and warnings of one setting's data."""
+    result.errors += report.errors
+    if report.error_count > len(report.errors):
+        more = f"{report.error_count} rows in all cannot be used; the first {len(report.errors)} are shown"
+        result.errors.append(Problem("more-errors", more, setting=setting, file=str(report.path)))
+    if report.errors:
+        return
+    if report.unanswered and not report.plain_text:
+        result.warnings.append(Problem("no-answer", f"{report.unanswered} of {report.rows} rows have no assistant's answer",
+            "They are left out where only the assistant's turns are learned", setting=setting, file=str(report.path),
+            severity="warning"))  # fmt: skip
+    if report.skipped:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in report.skipped.items())
+        text = f"{sum(report.skipped.values())} of {report.rows} rows cannot be used and are skipped: {kinds}"
+        result.warnings.append(Problem("skipped-rows", text, "Set on_bad_rows to refuse to see each of them", setting=setting,
+                                       file=str(report.path), severity="warning"))  # fmt: skip
+    result.warnings += report.warnings(setting)
 
 
 def _check_output(config: RunConfig) -> list[Problem]:

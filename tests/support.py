@@ -116,9 +116,19 @@ def read_events(run: RunDir) -> list[dict[str, Any]]:
 ROW = {"messages": [{"role": "user", "content": "hi 안녕"}, {"role": "assistant", "content": "hello 반가워요"}]}
 
 
+def _row(number: int) -> dict[str, Any]:
+    question, answer = ROW["messages"]
+    return {
+        "messages": [
+            {**question, "content": f"{question['content']} {number}" if number else question["content"]},
+            answer,
+        ]
+    }
+
+
 def write_rows(path: Path, rows: list[Any] | int = 8) -> Path:
-    """A chat file; a number makes that many good rows."""
-    items = [ROW] * rows if isinstance(rows, int) else rows
+    """A chat file; a number makes that many good rows, no two alike."""
+    items = [_row(number) for number in range(rows)] if isinstance(rows, int) else rows
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in items), encoding="utf-8")
     return path
 

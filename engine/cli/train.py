@@ -26,7 +26,9 @@ def run(verb: str, arguments: list[str]) -> int:
     from engine.launchers import launch
     from engine.preflight import check
 
-    parser = UsageParser(prog="tunedeck train", description="Fine-tune with LoRA on JSONL chats.")
+    parser = UsageParser(
+        prog="tunedeck train", description="Fine-tune with LoRA on chats: JSONL, JSON, CSV, TSV or Parquet."
+    )
     parser.add_argument("--detach", action="store_true", help="return as soon as the run has started")
     parser.add_argument("--json", action="store_true", help="print one JSON document about the run and nothing else")
     flags.add_flags(parser)
@@ -38,8 +40,15 @@ def run(verb: str, arguments: list[str]) -> int:
     print_problems(checked.warnings)
     if not checked.ok:
         raise InputError(checked.errors)
+
+    def start() -> RunDir:
+        started = launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments]))
+        if checked.train is not None and not namespace.json:
+            print(f"Data: {clean(checked.train.detected)}")
+        return started
+
     return follow_to_the_end(
-        lambda: launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments])),
+        start,
         detach=namespace.detach,
         as_json=namespace.json,
     )

@@ -39,6 +39,13 @@ def word_or_list(value: Any) -> Any:
     return value
 
 
+def files(value: Any) -> Any:
+    """A list of files becomes one text with commas between; empty becomes ``None``."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ",".join(item.strip() for item in value)
+    return empty_is_none(value)
+
+
 def text_list(value: Any) -> Any:
     """One text, several with `` | `` between, or a JSON list; empty becomes ``None``. A list's own texts stay whole."""
     if isinstance(value, str):

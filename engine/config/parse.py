@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.config.schema import RunConfig, settings
+from engine.data.options import wrong_field
 from engine.errors import InputError, Problem
 from engine.text import clean
 
@@ -113,7 +114,10 @@ def _contradictions(config: RunConfig) -> list[Problem]:
     if not config.base_model.strip():
         add("base_model", "is empty", "Give a model directory or a hub id")
     if not config.train_path.strip():
-        add("train_path", "is empty", "Give a JSONL file of chats")
+        add("train_path", "is empty", "Give a file of chats")
+    wrong = wrong_field(config.data_fields)
+    if wrong is not None:
+        problems.append(Problem("bad-setting", *wrong, setting="data_fields"))
     if not config.output_dir.strip():
         add("output_dir", "is empty", "Give a new directory")
     if config.load_in_4bit and config.load_in_8bit:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from engine.config.coerce import auto_or_flag, auto_or_int_list, empty_is_none, text_list, word_or_list
+from engine.config.coerce import auto_or_flag, auto_or_int_list, empty_is_none, files, text_list, word_or_list
 from engine.config.fields import SettingInfo, describe, setting
 
 Auto = Literal["auto"]
@@ -23,6 +23,7 @@ OptionalFloat = Annotated[float | None, BeforeValidator(empty_is_none)]
 OptionalWords = Annotated[list[str] | None, BeforeValidator(word_or_list)]
 
 SEVEN_PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+DATA_FORMATS = ("auto", "messages", "sharegpt", "alpaca", "prompt_completion", "query_response", "text")
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt",
               "polynomial")  # fmt: skip
 OPTIMIZERS = ("auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit",
@@ -51,16 +52,25 @@ class RunConfig(BaseModel):
         "auto", "Model", "How attention is computed.", kind="choice",
         choices=("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"))  # fmt: skip
 
-    train_path: str = setting(..., "Data", "JSONL file of chats to learn from, one {\"messages\": …} a line.",
+    train_path: Annotated[str, BeforeValidator(files)] = setting(..., "Data",
+        "Data to learn from: JSONL, JSON, CSV, TSV or Parquet. Several files with commas; FILE:1000, FILE:25% and FILE:x2 take so much of one.",
         kind="path", basic=True)  # fmt: skip
-    eval_path: OptionalText = setting(None, "Data", "JSONL file of chats to measure on, never trained on.",
-        kind="path", optional=True, basic=True)  # fmt: skip
+    eval_path: Annotated[str | None, BeforeValidator(files)] = setting(None, "Data",
+        "Data to measure on, never trained on; files as for train_path.", kind="path", optional=True, basic=True)  # fmt: skip
     eval_fraction: OptionalFloat = setting(None, "Data", "Share of the training file held out for evaluation, if there is no eval file.",
         kind="number", gt=0, le=0.5, ladder=(0.01, 0.02, 0.05, 0.1, 0.2), optional=True)  # fmt: skip
+    data_format: Literal[DATA_FORMATS] = setting("auto", "Data",  # type: ignore[valid-type]
+        "Shape of the rows. auto: told from their fields, and shown.", kind="choice", choices=DATA_FORMATS)  # fmt: skip
+    data_fields: OptionalWords = setting(None, "Data",
+        "Fields that go by another name in the files, e.g. query=question,response=reply; empty: the usual names.",
+        kind="list", suggestions=("query=question,response=reply", "messages=chat,role=speaker,content=says"), optional=True)  # fmt: skip
+    on_bad_rows: Literal["refuse", "skip"] = setting("refuse", "Data",
+        "What to do about rows that cannot be used: refuse the run, or skip them (recorded).", kind="choice",
+        choices=("refuse", "skip"))  # fmt: skip
     max_seq_length: int = setting(2048, "Data", "Longer chats are cut off after this many tokens.", kind="integer",
         unit="tokens", ge=8, le=4_194_304, ladder=(256, 512, 1024, 2048, 4096, 8192, 16384, 32768), basic=True)  # fmt: skip
     assistant_only_loss: AutoFlag = setting("auto", "Data",
-        "Learn from the assistant's turns only. auto: where the model's chat template can mark them, else the whole text.",
+        "Learn from the assistant's turns only. auto: yes for chats, refused where nothing can tell the turns apart; false learns the whole text.",
         kind="flag", allows_auto=True)  # fmt: skip
     packing: AutoFlag = setting("auto", "Data", "Put several chats into one row up to the length limit. Faster, but changes what an update sees.",
         kind="flag", allows_auto=True)  # fmt: skip

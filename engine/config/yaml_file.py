@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from engine.config.schema import RunConfig, settings
+from engine.data import sources
 from engine.errors import InputError, Problem
 from engine.text import clean
 
@@ -66,6 +67,9 @@ def dumps(config: RunConfig, *, only_changed: bool = False, header: str = "") ->
 def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in PATH_SETTINGS:
         value = values.get(name)
+        if name in ("train_path", "eval_path"):
+            values.update({name: sources.resolved(value, folder)} if name in values else {})
+            continue
         try:
             if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
                 beside = folder / value

@@ -12,6 +12,7 @@ from typing import Any
 import engine
 from engine import process, registry
 from engine.config import RunConfig, flags
+from engine.data import sources
 from engine.errors import InputError, Problem, TunedeckError
 from engine.preflight import Preflight, check, is_local_model
 from engine.prompts import file_of as prompt_file
@@ -121,7 +122,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     changes: dict[str, Any] = {}
     for name in _PATHS:
         value = getattr(config, name)
-        if value is not None:
+        if value is not None and name in ("train_path", "eval_path"):
+            changes[name] = sources.absolute(value)
+        elif value is not None:
             changes[name] = str(Path(value).expanduser().absolute())
     if is_local_model(config.base_model):
         changes["base_model"] = str(Path(config.base_model).expanduser().absolute())

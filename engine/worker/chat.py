@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from engine.worker.failure import CannotTrain
@@ -11,24 +10,14 @@ _PAD_WORDS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "<|padding|>", "[
               "<|endoftext|>", "<|end_of_text|>")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class AssistantMarking:
-    """Whether the assistant's turns can be marked, and with which template (``None``: the model's own)."""
-
-    possible: bool
-    why_not: str = ""
-    template: str | None = None
-    stop_token_trained: bool = True
-
-
-def load_tokenizer(config: dict[str, Any]) -> Any:
-    """The model's tokenizer; raises :class:`CannotTrain` with words for people if it has no chat template."""
+def load_tokenizer(config: dict[str, Any], *, renders: bool = True) -> Any:
+    """The model's tokenizer; raises :class:`CannotTrain` with words for people if it ``renders`` chats and has no template."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         config["base_model"], revision=config["revision"], trust_remote_code=config["trust_remote_code"]
     )
-    if not tokenizer.chat_template:
+    if renders and not tokenizer.chat_template:
         raise CannotTrain(f"{config['base_model']} has no chat template, so chats cannot be rendered")
     return tokenizer
 
@@ -84,27 +73,3 @@ def _unused_special_token(tokenizer: Any, ending: set[int]) -> str | None:
         if name in special and name not in template and vocabulary.get(name, -1) not in used | {-1}:
             return name
     return None
-
-
-def assistant_marking(tokenizer: Any) -> AssistantMarking:
-    """Ask TRL whether the template, or its training version of it, marks the assistant's turns."""
-    from trl.chat_template_utils import (
-        get_training_chat_template,
-        has_generation_markers,
-        is_chat_template_stop_token_trained,
-    )
-
-    template = tokenizer.chat_template
-    if has_generation_markers(template):
-        patched = None
-    else:
-        try:
-            patched = get_training_chat_template(tokenizer)
-        except (ValueError, KeyError, TypeError):
-            why = "this chat template cannot mark the assistant's turns, and TRL knows no training version of it"
-            return AssistantMarking(False, why)
-    try:
-        stops = is_chat_template_stop_token_trained(tokenizer, chat_template=patched)
-    except Exception:
-        stops = True
-    return AssistantMarking(True, template=patched, stop_token_trained=stops)

@@ -1,57 +1,179 @@
-"""From checked JSONL files to the datasets the trainer takes."""
+"""From data files to the tokens and labels that the trainer takes as they are."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.data import read_rows
+from engine.data import Chat, Reading, numbered_chats
+from engine.data.sources import parse
 from engine.preflight import held_out
+from engine.text import clean_path
 from engine.worker.failure import CannotTrain
+from engine.worker.marking import CannotRender, Marker
+
+_BLOCK = 1000
+_TELL_SECONDS = 1.0
+# (rows done): told about once a second.
+Tell = Callable[[int], None]
 
 
-def load(config: dict[str, Any], *, assistant_only: bool) -> tuple[Any, Any, str]:
-    """Train and eval dataset with a ``messages`` column (eval ``None`` without), and a notice on rows left out."""
-    from datasets import Dataset
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One chat and where it stands: file and line (of a Parquet file: the number of its row)."""
 
-    train_rows = list(read_rows(Path(config["train_path"])))
-    eval_rows = list(read_rows(Path(config["eval_path"]))) if config["eval_path"] else []
-    notice = ""
-    if assistant_only:
-        kept = [rows for rows in train_rows if _has_answer(rows)]
-        if len(kept) < len(train_rows):
-            notice = f"{len(train_rows) - len(kept)} rows without an assistant's answer were left out"
-        train_rows, eval_rows = kept, [rows for rows in eval_rows if _has_answer(rows)]
-        if config["eval_path"] and not eval_rows:
-            raise CannotTrain(f"no row of {config['eval_path']} has an assistant's answer to measure")
-    train = Dataset.from_dict({"messages": train_rows})
-    if config["eval_fraction"]:
-        count = held_out(len(train), config["eval_fraction"])
-        seed = config["seed"] if config["data_seed"] is None else config["data_seed"]
-        parts = train.train_test_split(test_size=count, seed=seed)
-        return parts["train"], parts["test"], notice
-    return train, Dataset.from_dict({"messages": eval_rows}) if eval_rows else None, notice
+    path: Path
+    line: int
+    chat: Chat
+
+    @property
+    def where(self) -> str:
+        """For people."""
+        return f"{clean_path(self.path, 300)}:{self.line}"
 
 
-def tokenised(dataset: Any, tokenizer: Any, *, template: str | None, assistant_only: bool, max_length: int) -> Any:
-    """Token ids and labels cut at ``max_length``, as TRL would make them.
+@dataclass(slots=True)
+class Tokenised:
+    """A data set as the trainer takes it, and what became of the rows.
 
-    Needed for padding-free batches, for which TRL does not truncate by itself.
+    ``empty`` rows are cut off before anything that is learned, ``unproven`` ones hold turns of the assistant that are not
+    learned, ``unplaced`` ones hold nothing that is and are left out, ``refused`` are those that the template cannot render.
+    ``unwritten`` ones hold tools that it leaves out.
     """
 
-    def convert(row: dict[str, Any]) -> dict[str, Any]:
-        out = tokenizer.apply_chat_template(
-            row["messages"], chat_template=template, tokenize=True, return_dict=True,
-            return_assistant_tokens_mask=assistant_only,
-        )  # fmt: skip
-        ids = out["input_ids"]
-        mask = out["assistant_masks"] if assistant_only else [1] * len(ids)
-        labels = [token if bit else -100 for token, bit in zip(ids, mask, strict=True)]
-        return {"input_ids": ids[:max_length], "labels": labels[:max_length]}
+    dataset: Any = None
+    given: int = 0
+    cut: int = 0
+    empty: int = 0
+    unproven: int = 0
+    unplaced: int = 0
+    unwritten: int = 0
+    refused: list[str] = field(default_factory=list)
 
-    ready = dataset.map(convert, remove_columns=dataset.column_names)
-    return ready.filter(lambda row: any(label != -100 for label in row["labels"]))
+    def __len__(self) -> int:
+        return 0 if self.dataset is None else len(self.dataset)
 
 
-def _has_answer(messages: list[dict[str, str]]) -> bool:
-    return any(message["role"] == "assistant" and message["content"].strip() for message in messages)
+def load(config: dict[str, Any]) -> tuple[list[Row], list[Row], str]:
+    """Rows to train on and to evaluate with (none without), and a notice on rows left out."""
+    train, unanswered = _rows(config, "train_path")
+    evaluation = _rows(config, "eval_path")[0] if config["eval_path"] else []
+    if config["eval_path"] and not evaluation:
+        raise CannotTrain(f"no row of {config['eval_path']} has an assistant's answer to measure")
+    if config["eval_fraction"]:
+        train, evaluation = _held_out(train, config)
+    notice = f"{unanswered} rows without an assistant's answer were left out" if unanswered else ""
+    return train, evaluation, notice
+
+
+def _rows(config: dict[str, Any], setting: str) -> tuple[list[Row], int]:
+    """The samples of a setting's files, and how many rows have no answer to learn."""
+    reading, unanswered = Reading.of(config), 0
+    rows: list[Row] = []
+    for source in parse(config[setting], setting):
+        found = [Row(source.path, line, chat) for line, chat in numbered_chats(source.path, reading)]
+        if config["assistant_only_loss"] is not False:
+            kept = [row for row in found if row.chat.answered]
+            unanswered += len(found) - len(kept)
+            found = kept
+        rows += source.pick(found, _seed(config))
+    return rows, unanswered
+
+
+def _seed(config: dict[str, Any]) -> int:
+    """What draws rows and holds them out."""
+    return int(config["seed"] if config["data_seed"] is None else config["data_seed"])
+
+
+def _held_out(rows: list[Row], config: dict[str, Any]) -> tuple[list[Row], list[Row]]:
+    from datasets import Dataset
+
+    places = Dataset.from_dict({"row": list(range(len(rows)))})
+    parts = places.train_test_split(test_size=held_out(len(rows), config["eval_fraction"]), seed=_seed(config))
+    return [rows[place] for place in parts["train"]["row"]], [rows[place] for place in parts["test"]["row"]]
+
+
+def tokenised(rows: Iterable[Row], marker: Marker, tell: Tell | None = None) -> Tokenised:
+    """Token ids and labels of the rows, cut where the marker says; rows without anything to learn are left out."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    out = Tokenised()
+    blocks: list[pa.Table] = []
+    ids: list[list[int]] = []
+    labels: list[list[int]] = []
+    kind = pa.list_(pa.int32())
+
+    def close() -> None:
+        if ids or not blocks:
+            blocks.append(pa.table({"input_ids": pa.array(ids, kind), "labels": pa.array(labels, kind)}))
+            ids.clear()
+            labels.clear()
+
+    told = time.monotonic()
+    for row in rows:
+        out.given += 1
+        if _marked(row, marker, out, ids, labels) and len(ids) >= _BLOCK:
+            close()
+        if tell is not None and time.monotonic() - told > _TELL_SECONDS:
+            told = time.monotonic()
+            tell(out.given)
+    close()
+    out.dataset = Dataset(pa.concat_tables(blocks))
+    return out
+
+
+def _marked(row: Row, marker: Marker, out: Tokenised, ids: list[list[int]], labels: list[list[int]]) -> bool:
+    try:
+        marked = marker.mark(row.chat)
+    except CannotRender as refusal:
+        out.refused.append(f"{row.where}: {refusal}")
+        return False
+    if not any(marked.trained):
+        out.unplaced += 1
+        return False
+    out.unproven += bool(marked.unproven)
+    if not marked.learned:
+        out.empty += 1
+        return False
+    out.cut += marked.is_cut
+    out.unwritten += bool(marked.unwritten)
+    ids.append(marked.input_ids)
+    labels.append(marked.labels)
+    return True
+
+
+def what_was_lost(found: Tokenised, limit: int, *, what: str = "rows", skip: bool = False) -> list[str]:
+    """What people are told of rows that are cut or left out. Raises :class:`CannotTrain` where nothing stays."""
+    if found.refused and not skip:
+        more = f"; {len(found.refused)} rows in all" if len(found.refused) > 1 else ""
+        raise CannotTrain(f"{found.refused[0]}{more}")
+    if not len(found):
+        if found.empty:
+            raise CannotTrain(f"all {what} are cut off before the text that is learned: raise max_seq_length ({limit})")
+        if found.refused:
+            raise CannotTrain(f"none of the {what} can be used: {found.refused[0]}")
+        why = f"in none of the {what} can the assistant's turns be told apart"
+        raise CannotTrain(f"{why}; set assistant_only_loss to false to learn from the whole text")
+    of = f"of {found.given} {what}"
+    said = []
+    if found.refused:
+        said.append(f"{len(found.refused)} {of} were left out, the first is {found.refused[0]}")
+    if found.unplaced:
+        said.append(f"{found.unplaced} {of} were left out: where in them the assistant speaks could not be proven")
+    if found.unproven:
+        why = "the chat template writes them differently once others follow"
+        said.append(f"{found.unproven} {of} hold turns of the assistant that are not learned: {why}")
+    if found.unwritten:
+        said.append(
+            f"{found.unwritten} {of} hold tools or calls of tools that the chat template does not write: they are not learned"
+        )
+    if found.empty:
+        text = "are cut off before the text that is learned and were left out"
+        said.append(f"{found.empty} {of} {text}: raise max_seq_length ({limit}) to keep them")
+    if found.cut:
+        said.append(f"{found.cut} {of} are longer than max_seq_length ({limit}) and are cut there")
+    return said

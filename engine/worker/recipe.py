@@ -58,11 +58,11 @@ class Recipe:
         return {"bf16": self.dtype == "bfloat16", "fp16": self.dtype == "float16"}
 
 
-def resolve(config: dict[str, Any], machine: Machine, *, can_mark_assistant: bool, why_not: str = "") -> Recipe:
+def resolve(config: dict[str, Any], machine: Machine, *, marking: str) -> Recipe:
     """Decide every ``auto`` of a run's settings for a machine and a model.
 
-    ``can_mark_assistant`` says whether the chat template, or TRL's training version of it, marks the assistant's turns;
-    ``why_not`` is shown if it cannot.
+    ``marking`` says how the assistant's turns are told apart; empty, the data are plain text without turns. Chats whose turns
+    nothing tells apart are refused before, unless the run is set to learn from everything: ``auto`` is true for all chats.
     """
     auto: dict[str, dict[str, Any]] = {}
 
@@ -84,14 +84,14 @@ def resolve(config: dict[str, Any], machine: Machine, *, can_mark_assistant: boo
         use_liger_kernel=choose("use_liger_kernel", *_liger(machine)),
         packing=packing,
         padding_free=padding_free,
-        assistant_only_loss=choose("assistant_only_loss", *_assistant_only(can_mark_assistant, why_not)),
+        assistant_only_loss=choose("assistant_only_loss", *_assistant_only(marking)),
         cuda=machine.cuda,
         auto=auto,
     )
     if not machine.cuda:
         recipe.notices.append("No GPU was found: training on the CPU in float32, which is slow")
-    if config["assistant_only_loss"] == "auto" and not can_mark_assistant:
-        recipe.notices.append(f"The loss covers the whole text, user turns too: {why_not}")
+    if marking and config["assistant_only_loss"] is False:
+        recipe.notices.append("The loss covers the whole text, the user's turns too: assistant_only_loss is false")
     return recipe
 
 
@@ -133,7 +133,5 @@ def _liger(machine: Machine) -> tuple[bool, str]:
     return False, "there is no GPU" if not machine.cuda else "liger-kernel is not installed"
 
 
-def _assistant_only(can_mark: bool, why_not: str) -> tuple[bool, str]:
-    if can_mark:
-        return True, "the chat template can mark the assistant's turns"
-    return False, why_not
+def _assistant_only(marking: str) -> tuple[bool, str]:
+    return (True, marking) if marking else (False, "plain text is learned as it stands")

@@ -9,7 +9,9 @@ from engine.rundir import RunDir, write_json
 from engine.worker import chat, dataset, resuming
 from engine.worker.callback import RunCallback
 from engine.worker.checkpointing import Keeper
+from engine.worker.dataset import Row
 from engine.worker.failure import CannotTrain
+from engine.worker.marking import Marker
 from engine.worker.ownscript import versions
 from engine.worker.recipe import Machine, Recipe, resolve
 from engine.worker.recorder import Recorder
@@ -56,30 +58,47 @@ class Training:
         from transformers import set_seed
 
         set_seed(self.config["seed"])
-        tokenizer = chat.load_tokenizer(self.config)
+        train_rows, eval_rows, left_out = dataset.load(self.config)
+        chats = any(row.chat.text is None for row in train_rows)
+        tokenizer = chat.load_tokenizer(self.config, renders=chats)
         pad_notice = chat.ensure_pad_token(tokenizer)
-        marking = chat.assistant_marking(tokenizer)
-        recipe = resolve(self.config, Machine.here(), can_mark_assistant=marking.possible, why_not=marking.why_not)
+        marker = Marker(tokenizer, assistant_only=self.config["assistant_only_loss"] is not False,
+                        limit=self.config["max_seq_length"])  # fmt: skip
+        recipe = resolve(self.config, Machine.here(), marking=self.how_it_is_marked(marker) if chats else "")
         self.write_record(recipe)
         for text in [pad_notice, *recipe.notices]:
             if text:
                 self.recorder.notice(text)
-        if recipe.assistant_only_loss and not marking.possible:
-            raise CannotTrain(f"assistant_only_loss is true, but {marking.why_not}")
-        if recipe.assistant_only_loss and not marking.stop_token_trained:
-            self.recorder.notice(
-                "This template leaves the end of a turn out of the loss: the model may not learn to stop", "warning"
-            )
-        train, evaluation, left_out = dataset.load(self.config, assistant_only=recipe.assistant_only_loss)
         if left_out:
             self.recorder.notice(left_out, "warning")
-        model = load_model(self.config, recipe)
-        self.recorder.phase("tokenising", 0, len(train) + (len(evaluation) if evaluation is not None else 0))
-        return self.build_trainer(recipe, model, tokenizer, marking.template, train, evaluation)
+        # Before the weights: what is wrong with the rows is said before anything large is loaded.
+        train = self.tokenise(train_rows, marker, "rows")
+        evaluation = self.tokenise(eval_rows, marker, "evaluation rows") if eval_rows else None
+        self.recorder.phase("loading")
+        return self.build_trainer(recipe, load_model(self.config, recipe), tokenizer, train, evaluation)
 
-    def build_trainer(
-        self, recipe: Recipe, model: Any, tokenizer: Any, template: str | None, train: Any, evaluation: Any
-    ) -> Any:
+    def how_it_is_marked(self, marker: Marker) -> str:
+        """How the assistant's turns are told apart, in words; refuses where nothing does and nobody chose to do without."""
+        way = marker.way()
+        if not way.name:
+            setting = self.config["assistant_only_loss"]
+            why = f"assistant_only_loss is {str(setting).lower()}, but {way.why_not}"
+            raise CannotTrain(f"{why}; set assistant_only_loss to false to learn from the whole text")
+        for _, text in marker.remarks():
+            self.recorder.notice(text, "warning")
+        return way.words
+
+    def tokenise(self, rows: list[Row], marker: Marker, what: str) -> Any:
+        """Rows as the trainer takes them; what is cut or left out is said."""
+        total = len(rows)
+        self.recorder.phase("tokenising", 0, total)
+        found = dataset.tokenised(rows, marker, lambda done: self.recorder.phase("tokenising", done, total))
+        skip = self.config.get("on_bad_rows") == "skip"
+        for text in dataset.what_was_lost(found, self.config["max_seq_length"], what=what, skip=skip):
+            self.recorder.notice(text, "warning")
+        return found.dataset
+
+    def build_trainer(self, recipe: Recipe, model: Any, tokenizer: Any, train: Any, evaluation: Any) -> Any:
         """TRL's trainer over the prepared parts."""
         from trl import SFTConfig
 
@@ -87,12 +106,6 @@ class Training:
 
         config = self.config
         arguments = sft_arguments(config, recipe, evaluates=evaluation is not None)
-        if recipe.padding_free and not recipe.packing:
-            options = {"template": template, "assistant_only": recipe.assistant_only_loss,
-                       "max_length": config["max_seq_length"]}  # fmt: skip
-            train = dataset.tokenised(train, tokenizer, **options)
-            evaluation = dataset.tokenised(evaluation, tokenizer, **options) if evaluation is not None else None
-            arguments.update(max_length=None, assistant_only_loss=False)
         callbacks: list[Any] = [self.callback, _log_lines()]
         if config["early_stopping_patience"] is not None:
             from transformers import EarlyStoppingCallback
@@ -110,9 +123,6 @@ class Training:
             peft_config=lora_config(config),
             callbacks=callbacks,
         )
-        self.say_what_was_cut(train, trainer.train_dataset, packed=recipe.packing)
-        if evaluation is not None:
-            self.say_what_was_cut(evaluation, trainer.eval_dataset, packed=False, what="evaluation rows")
         from transformers import PrinterCallback
 
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
@@ -127,15 +137,6 @@ class Training:
             limit=self.config["save_total_limit"],
             say=lambda text: self.recorder.notice(text, "warning"),
         )
-
-    def say_what_was_cut(self, given: Any, kept: Any, *, packed: bool, what: str = "rows") -> None:
-        """TRL drops rows that are cut off before their first trained token without a word."""
-        limit = self.config["max_seq_length"]
-        if len(kept) == 0:
-            raise CannotTrain(f"all {what} are cut off before the text that is learned: raise max_seq_length ({limit})")
-        if not packed and len(kept) < len(given):
-            text = f"{len(given) - len(kept)} of {len(given)} {what} are cut off before the text that is learned and were left out"
-            self.recorder.notice(f"{text}: raise max_seq_length ({limit}) to keep them", "warning")
 
     def save(self, trainer: Any) -> None:
         """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""
@@ -242,10 +243,11 @@ def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) ->
         "logging_steps": config["logging_steps"],
         "logging_nan_inf_filter": False,
         "report_to": config["report_to"] or "none",
-        "max_length": config["max_seq_length"],
+        # Rows are cut already, and TRL wants none for padding-free batches; packing fills rows up to it.
+        "max_length": config["max_seq_length"] if recipe.packing else None,
         "packing": recipe.packing,
         "padding_free": recipe.padding_free,
-        "assistant_only_loss": recipe.assistant_only_loss,
+        "assistant_only_loss": False,  # the labels say it already
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,
         "use_liger_kernel": recipe.use_liger_kernel,

@@ -11,7 +11,7 @@ from engine.config import GROUPS, RunConfig, SettingInfo, check, settings, yaml_
 from engine.config.flags import command_line, format_value
 from engine.data import DataReport
 from engine.errors import Problem
-from engine.preflight import Plan, plan, propose_output_dir
+from engine.preflight import Plan, plan, propose_output_dir, samples
 from tui.launch import ladder
 
 VIEWS = ("basic", "all", "changed")
@@ -202,8 +202,7 @@ class FormModel:
         config = self.config or self._counted_config()
         if config is None:
             return None
-        rows = self.train.rows - (0 if config.assistant_only_loss is False else self.train.unanswered)
-        return plan(config, rows, self.eval.rows if self.eval is not None else 0, self.gpu_count)
+        return plan(config, *samples(config, self.train, self.eval), self.gpu_count)
 
     def _counted_config(self) -> RunConfig | None:
         """A configuration that is right in all that counts, while others are still wrong."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.data import DataReport, check_file
-from engine.errors import Problem, RunInUseError
+from engine.config.coerce import word_or_list
+from engine.data import Cancelled, DataReport, Reading, check_sources, sources
+from engine.data.shapes import SHAPES
+from engine.errors import InputError, Problem, RunInUseError
 from engine.modelfiles import check_model_directory
 from engine.preflight import is_local_model
 from engine.rundir import refuse_foreign_work
 
 # Typing goes on for a moment after the last key: do not read every half-typed path.
 SETTLE_SECONDS = 0.25
+# How often it is told how far the reading has come.
+TELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,22 @@ class Asked:
     eval_path: str
     output_dir: str
     target_modules: str = "all-linear"
+    data_format: str = "auto"
+    data_fields: str = ""
+    on_bad_rows: str = "refuse"
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """What the reading of data depends on."""
+        return self.train_path, self.eval_path, self.data_format, self.data_fields, self.on_bad_rows
+
+    @property
+    def reading(self) -> Reading:
+        """How data are to be read; words that are none mean nothing yet."""
+        fields = word_or_list(self.data_fields)
+        known = self.data_format if self.data_format in SHAPES else "auto"
+        return Reading.of({"data_format": known, "data_fields": fields if isinstance(fields, list) else None,
+                           "on_bad_rows": self.on_bad_rows.strip()})  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -41,12 +62,12 @@ class Found:
 class Probe:
     """Answers the newest question only; data files are read once for each size and time of change."""
 
-    def __init__(self, deliver: Callable[[Found], None]) -> None:
-        self._deliver = deliver
+    def __init__(self, deliver: Callable[[Found], None], tell: Callable[[float], None] | None = None) -> None:
+        self._deliver, self._tell, self._told = deliver, tell, 0.0
         self._asked: Asked | None = None
         self._wake = threading.Event()
         self._stopped = False
-        self._reports: dict[tuple[str, int, int, int], DataReport] = {}
+        self._reports: dict[tuple[object, ...], DataReport] = {}
 
     def start(self) -> None:
         """Begin to answer."""
@@ -71,7 +92,10 @@ class Probe:
             asked = self._asked
             if asked is None or self._stopped:
                 continue
-            found = self.look(asked)
+            try:
+                found = self.look(asked)
+            except Cancelled:
+                continue  # other data are asked for by now
             if asked == self._asked and not self._stopped:
                 self._deliver(found)
 
@@ -101,7 +125,7 @@ class Probe:
             found.problems.setdefault(problem.setting or name, problem)
 
     def _data(self, found: Found, name: str, text: str) -> None:
-        report = self._report(Path(text).expanduser(), name)
+        report = self._report(text, name, found.asked)
         if report.errors:
             found.problems[name] = _first(report)
         elif name == "train_path":
@@ -119,15 +143,33 @@ class Probe:
         except RunInUseError as error:
             found.problems[name] = error.problems[0]
 
-    def _report(self, path: Path, setting: str) -> DataReport:
+    def _report(self, text: str, setting: str, asked: Asked) -> DataReport:
         try:
-            info = path.stat()
-        except FileNotFoundError:
-            return check_file(path, setting=setting)
-        key = (str(path), info.st_ino, info.st_size, info.st_mtime_ns)
+            named = sources.parse(text, setting)
+            prints = tuple((str(source.path), source.amount, *_print(source.path)) for source in named)
+        except (InputError, FileNotFoundError):
+            return check_sources(text, setting=setting)
+        reading = asked.reading
+        key = (setting, prints, reading.format, tuple(reading.fields.items()), reading.skip)
         if key not in self._reports:
-            self._reports[key] = check_file(path, setting=setting)
+            self._reports[key] = check_sources(text, setting=setting, reading=reading, progress=self._progress,
+                                               stop=lambda: self._withdrawn(asked))  # fmt: skip
         return self._reports[key]
+
+    def _withdrawn(self, asked: Asked) -> bool:
+        """Whether other data are asked for than those being read."""
+        now = self._asked
+        return self._stopped or (now is not None and now is not asked and now.data != asked.data)
+
+    def _progress(self, done: int, total: int) -> None:
+        if self._tell is not None and total and time.monotonic() - self._told > TELL_SECONDS:
+            self._told = time.monotonic()
+            self._tell(done / total)
+
+
+def _print(path: Path) -> tuple[int, int, int]:
+    info = path.stat()
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _first(report: DataReport) -> Problem:

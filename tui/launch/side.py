@@ -26,11 +26,12 @@ _UNTOLD = "The run that was cloned does not tell this"
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What the form is doing: ``busy`` says it in words, ``reading`` that files are being looked at."""
+    """What the form is doing: ``busy`` says it in words, ``reading`` that files are being looked at, ``read`` how much of them."""
 
     busy: str = ""
     reading: bool = False
     title: str = ""
+    read: float = 0.0
 
 
 def pane(model: FormModel, info: SettingInfo | None, width: int, height: int, now: Now) -> list[Line]:
@@ -137,9 +138,10 @@ def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
     if model.gpu_count > 1:
         samples += f" {g.times} {model.gpu_count} GPUs"
     reading = now.reading and model.text("train_path").strip() and model.problem("train_path") is None
+    so_far = f"reading {now.read:.0%}" if now.read else "reading"
     size = fmt.size(model.train.bytes) if model.train is not None else ""
     table = [
-        ("Training rows", plan.train_rows if plan else None, size or ("reading" if reading else "")),
+        ("Training rows", plan.train_rows if plan else None, size or (so_far if reading else "")),
         ("Evaluation rows", plan.eval_rows if plan else None, ""),
         ("Samples per update", plan.samples_per_update if plan else None, f"= {samples}" if plan else ""),
         ("Steps per epoch", plan.steps_per_epoch if plan else None, ""),
@@ -152,11 +154,29 @@ def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
             "" if plan is None or plan.eval_rows else "no evaluation data",
         ),
     ]
-    return [
+    return _data(model, width) + [
         [(label.ljust(NUMBER_AT), "muted"), (fmt.fit(fmt.count(number), 9, "right"), "value"),
          (f"  {fmt.shorten(clean(note, 60), width - NUMBER_AT - 11)}", "muted")]
         for label, number, note in table
     ]  # fmt: skip
+
+
+def _data(model: FormModel, width: int) -> list[Line]:
+    """What the training data were taken for, and what is odd about them."""
+    report = model.train
+    if report is None or not report.shape:
+        return []
+    room, count = width - LABEL, _many(report.messages, "message")
+    whole = f"{clean(report.summary, 200)}, {count}"
+    parts = [whole] if cell_len(whole) <= room else [clean(report.summary, 200), count]
+    lines: list[Line] = [[(label.ljust(LABEL), "muted"), (fmt.shorten(part, room), "text")]
+                         for label, part in zip(("Data", ""), parts, strict=False)]  # fmt: skip
+    odd = [f"{tally.kind} {fmt.count(tally.count)}" for tally in report.tallies.values()]
+    if odd:
+        lines.append(
+            [(f"{glyphs().warning} ".rjust(LABEL), "warning"), (fmt.shorten(", ".join(odd), width - LABEL), "warning")]
+        )
+    return lines
 
 
 def _sentences(model: FormModel, width: int, now: Now) -> list[Line]:

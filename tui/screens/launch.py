@@ -38,7 +38,16 @@ WIDE, HUGE = 104, 150
 VIEW_WORDS = {"basic": "basic settings", "all": "all settings", "changed": "changed settings"}
 WHILE_EDITING = frozenset({"done", "climb", "next", "take_back"})
 WHILE_MOVING = frozenset({"edit", "step", "back", "default"})
-LOOKED_AT = ("base_model", "train_path", "eval_path", "output_dir", "target_modules")
+LOOKED_AT = (
+    "base_model",
+    "train_path",
+    "eval_path",
+    "output_dir",
+    "target_modules",
+    "data_format",
+    "data_fields",
+    "on_bad_rows",
+)
 # What was left unfinished in this session, by app and by what the form was opened with.
 _drafts: WeakKeyDictionary[App[Any], dict[str, Draft]] = WeakKeyDictionary()
 
@@ -61,6 +70,13 @@ class LaunchScreen(Screen[None]):
             super().__init__()
             self.found = found
 
+    class Read(Message):
+        """So much of the data is read, of one."""
+
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+
     def __init__(
         self,
         values: dict[str, Any] | None = None,
@@ -73,10 +89,10 @@ class LaunchScreen(Screen[None]):
         self._title = self._given_title = clean(title, 100)
         self._origin = f"{self._title} {sorted((values or {}).items(), key=str)}"
         self._untouched = self.model.draft
-        self._reading = True
+        self._reading, self._read = True, 0.0
         self._files = Files(self)
         self._starter = Starter(self)
-        self._probe = Probe(lambda found: self._post(self.FilesSeen(found)))
+        self._probe = Probe(lambda found: self._post(self.FilesSeen(found)), lambda share: self._post(self.Read(share)))
 
     def _post(self, message: Message) -> None:
         self.post_message(message)
@@ -141,7 +157,7 @@ class LaunchScreen(Screen[None]):
             return
         if not self.is_mounted:
             return
-        now = side.Now(self._starter.busy, self._reading, self._title)
+        now = side.Now(self._starter.busy, self._reading, self._title, self._read)
         pane, foot = self.query_one("#launch-side", Lines), self.query_one("#launch-foot", Lines)
         info = self.list.current
         if self.has_class("-wide"):
@@ -189,8 +205,13 @@ class LaunchScreen(Screen[None]):
     # Files behind the form.
 
     def _ask(self) -> None:
-        self._reading = True
+        self._reading, self._read = True, 0.0
         self._probe.ask(Asked(**{name: self.model.text(name) for name in LOOKED_AT}))
+
+    def on_launch_screen_read(self, message: LaunchScreen.Read) -> None:
+        """The data take a while."""
+        self._read = message.share
+        self._show_side()
 
     def on_launch_screen_files_seen(self, message: LaunchScreen.FilesSeen) -> None:
         """News of the files behind the form."""
@@ -214,9 +235,9 @@ class LaunchScreen(Screen[None]):
         name = message.name
         if name in LOOKED_AT:
             self.model.file_problems.pop(name, None)
-            if name == "train_path":
+            if name == "train_path" or name.startswith(("data_", "on_bad")):
                 self.model.train = None
-            elif name == "eval_path":
+            if name == "eval_path" or name.startswith(("data_", "on_bad")):
                 self.model.eval = None
             self._ask()
             self.list.renew()

@@ -68,6 +68,9 @@ def _named(record: dict[str, Any]) -> Iterable[tuple[str, str]]:
     for part, value in data.items() if isinstance(data, dict) else ():
         if isinstance(value, dict):
             named[f"data {part}"] = value.get("path")
+            several = value.get("files")
+            for number, file in enumerate(several if isinstance(several, list) else ()):
+                named[f"data {part} {number + 1}"] = file.get("path") if isinstance(file, dict) else None
     for setting, value in named.items():
         if setting != "output_dir" and isinstance(value, str) and value and "\0" not in value:
             yield str(setting), value
