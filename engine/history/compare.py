@@ -47,7 +47,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A run's place; ``None`` without the metric. ``value`` may be NaN; ``note`` says what must be known of it."""
+    """A run's place; ``None`` without the metric, or where no run has a number.
+
+    ``value`` may be NaN; ``note`` says what must be known of it.
+    """
 
     place: int | None
     run: int
@@ -185,7 +188,10 @@ def _step(step: float) -> float | None:
 
 
 def _rank(found: list[tuple[float | None, float | None, str]], higher: bool) -> list[Ranked]:
-    """Best first, equal ones in one place; then those that are no number, then those without the metric."""
+    """Best first, equal ones in one place; then those that are no number, then those without the metric.
+
+    Without any number there are no places.
+    """
 
     def key(run: int) -> tuple[int, float]:
         value = found[run][0]
@@ -200,8 +206,8 @@ def _rank(found: list[tuple[float | None, float | None, str]], higher: bool) -> 
     for position, run in enumerate(order):
         value, step, note = found[run]
         place: int | None = position + 1
-        if value is None:
-            place = None
+        if value is None or key(order[0])[0]:
+            place = None  # where none has a number, nobody is best
         elif out and key(run) == key(order[position - 1]):
             place = out[-1].place
         out.append(Ranked(place, run, value, step, note))

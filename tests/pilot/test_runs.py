@@ -328,6 +328,20 @@ async def test_a_removed_run_leaves_the_list(folder: Path) -> None:
         assert selected(app) == "n1-failed"
 
 
+async def test_a_folder_that_is_gone_is_named_and_searched_again(folder: Path) -> None:
+    app = app_of(folder)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await found(pilot)
+        away = folder.rename(folder.with_name("away"))
+        await pilot.press("R")
+        await until(pilot, lambda: "No runs yet" in shown(app) and "is not there now" in shown(app))
+        await pilot.press("R")  # nothing new is found
+        await until(pilot, lambda: not home(app).searching and "No runs yet" in shown(app))
+        away.rename(folder)
+        await pilot.press("R")
+        await until(pilot, lambda: "n1-failed" in names(app))
+
+
 # Keys.
 
 

@@ -146,6 +146,8 @@ def test_nan_ranks_last_and_is_said_and_none_has_no_place() -> None:
     assert [row[1] for row in ranked(last)] == ["fine", "ends"] and math.isnan(last.ranking[1].value)
     smoothed = compare([record("ends", evals=[0.1, NAN]), record("fine", evals=[3.0])], by="smoothed")
     assert [row[1] for row in ranked(smoothed)] == ["fine", "ends"]
+    nothing = compare([record("none"), record("nan", evals=[NAN]), record("inf", evals=[math.inf])])
+    assert [row[:2] for row in ranked(nothing)] == [(None, "inf"), (None, "nan"), (None, "none")]
 
 
 def test_equal_runs_share_a_place() -> None:

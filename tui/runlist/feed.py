@@ -96,7 +96,9 @@ class RunsFeed:
         self._search.set()
 
     def rescan(self) -> None:
-        """Search everything again now; people wait for it."""
+        """Search everything again now; people wait for it, and are told how it ends even if nothing is new."""
+        with self._lock:
+            self._progress = Progress(True, unreachable=self._progress.unreachable)
         self._awaited = True
         self._next_search = 0.0
         self._again.set()

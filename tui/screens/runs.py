@@ -25,7 +25,7 @@ from tui.runlist.marking import Marking
 from tui.runlist.model import RESUMABLE, RunList
 from tui.runlist.panel import RunPanel
 from tui.runlist.table import GUTTER, RunTable
-from tui.runlist.topline import top_line
+from tui.runlist.topline import MISSING, top_line
 from tui.runlist.welcome import welcome
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Line, Lines
@@ -160,6 +160,9 @@ class RunsScreen(RunActions, Marking, Arranging, Filtering, Ends):
         """Show the list as it is now; the words stand above it until the next news."""
         empty = not self.list.runs
         self.set_class(empty and not self.searching, "-empty")
+        if empty:
+            missing = [path for path, why in self.progress.unreachable if why in MISSING]
+            self.query_one("#runs-welcome", Static).update(welcome(missing))
         table = self.table
         table.marks = self.list.marks
         table.choose(self.choices.shown(len(self.list.tools), self.list.group), self.list.wide)
