@@ -20,7 +20,7 @@ from engine.history.scan import refuse_bad_roots
 from engine.records import is_time
 from engine.text import clean
 
-HEADER = ["ID", "STATE", "TOOL", "NAME", "MODEL", "STEP", "LOSS", "EVAL", "STARTED"]
+HEADER = ["ID", "STATE", "TOOL", "NAME", "MODEL", "STEP", "LOSS", "EVAL", "DATE"]
 CSV_COLUMNS = ("id", "name", "tool", "state", "model", "step", "steps", "epoch", "epochs", "loss", "best", "eval", "best_eval",
                "points", "lr", "r", "alpha", "batch", "length", "data", "seconds", "created", "started", "ended", "bytes",
                "checkpoints", "tags", "host", "path", "reason", "problems")  # fmt: skip

@@ -107,6 +107,12 @@ async def test_metric_axis_smoothing_and_cursor(tmp_path: Path, records: dict[Pa
             await until(pilot, lambda axis=axis: f"x {axis}" in shown(app) and screen.deck._drawn == axis)
         await pilot.press("x", "left", *["left"] * 20)
         await until(pilot, lambda: "values at step" in shown(app))
+        xs, before = [curve.xs[-1] for curve in screen.deck.curves], screen.deck.cursor
+        screen.deck.cursor = 3 * max(xs)  # where none of them has been
+        lines = comparetext.legend([read.summary for read in screen.records], screen.deck, 80)
+        for line, x in zip(lines, xs, strict=True):
+            assert f"last at {x:,}" in "".join(part for part, _ in line)
+        screen.deck.cursor = before
         await pilot.press("plus", "l")
         await until(pilot, lambda: screen.deck.zoomed and "(log)" in shown(app))
         await pilot.press("escape", "escape")

@@ -85,7 +85,9 @@ def _legend_line(
         return [*line, (clean(curve.why, 100), "muted")]
     number = deck.chart.model.value_formatter
     if point is None:
-        line.append((fmt.fit(glyphs().dash, VALUE, "right") + "  not there yet" + " " * 4, "muted"))
+        over = deck.cursor is not None and deck.cursor > curve.xs[-1]
+        note = f"last at {kind.exact(curve.xs[-1])}" if over else "not there yet"
+        line.append((f"{fmt.fit(glyphs().dash, VALUE, 'right')}  {note:<17}", "muted"))
     else:
         line += [(fmt.fit(number(point[1]), VALUE, "right"), words.tone(point[1])),
                  (f"  {kind.name} {kind.exact(point[0])}", "muted")]  # fmt: skip

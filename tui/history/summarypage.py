@@ -111,7 +111,8 @@ def _reached(run: RunSummary) -> list[Line]:
     if run.epoch is not None:
         whole = f" of {fmt.number(run.num_train_epochs)}" if run.num_train_epochs is not None else ""
         epochs = [(f"epoch {run.epoch:.2f}{whole}", "text")]
-    return [steps, epochs, figure("logged rows", fmt.count(run.points)) if run.points is not None else []]
+    rows = "logged row" if run.points == 1 else "logged rows"
+    return [steps, epochs, figure(rows, fmt.count(run.points)) if run.points is not None else []]
 
 
 def _took(run: RunSummary, now: float) -> list[Line]:
