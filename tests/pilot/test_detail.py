@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from textual.widgets import Input
 
 from engine.history.record import Curves, RunRecord
+from tests.corpus.many import many
 from tests.pictures import picture
 from tests.records import record, with_files
 from tests.support import make_run, until
@@ -342,3 +344,19 @@ def test_settings_say_what_differs_from_our_defaults(tmp_path: Path) -> None:
     assert changed["learning_rate"].value == "2e-4" and changed["learning_rate"].beside == "default 1e-4"
     assert by_title["as our default"]["packing"].value == "auto: false (the chats are short)"
     assert by_title["data"]["train.rows"].value == "6240" and "optim" in by_title["not known of this run"]
+
+
+async def test_a_directory_that_changes_meanwhile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "LOOK_SECONDS", 0.05)
+    [case] = many(tmp_path, 1, 3000)
+    app = TunedeckApp(theme_name="dark")
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(app, pilot, case.path)
+        await pilot.pause(0.3)
+        assert "changed since" not in shown(app)
+        shutil.rmtree(case.path)
+        await until(pilot, lambda: "F5 reads it again: it has changed since" in shown(app))
+        await pilot.press("f5")
+        await until(pilot, lambda: screen.trouble == "the directory has gone")
+        await pilot.pause()
+        assert "changed since" not in shown(app)

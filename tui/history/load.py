@@ -1,4 +1,4 @@
-"""Reads one run for its pages, in a thread: the record first, then its notes, then the list of its files."""
+"""Reads one run for its pages, in a thread: record, notes and files; then looks whether the directory changes."""
 
 from __future__ import annotations
 
@@ -57,12 +57,19 @@ class Words:
     trouble: str = ""
 
 
-Part = Loaded | Charted | Settings | Words | Files | str
+@dataclass(slots=True)
+class Changed:
+    """What was read is no longer what stands in the directory."""
+
+
+Part = Loaded | Charted | Settings | Words | Files | Changed | str
 """What the reader brings, in this order; a text says why there is no record."""
+
+LOOK_SECONDS = 2.0
 
 
 class Reader:
-    """One thread that reads once; whoever leaves the page does not wait for it."""
+    """One thread that reads once, and says once that there is more; whoever leaves the page does not wait for it."""
 
     def __init__(self, path: Path, deliver: Callable[[Part], object]) -> None:
         self.path, self._deliver = path, deliver
@@ -78,6 +85,7 @@ class Reader:
         self._stopped.set()
 
     def _run(self) -> None:
+        before = self._print()
         for work in (self._record, self._curves, self._settings, self._words, self._files):
             if self._stopped.is_set():
                 return
@@ -91,6 +99,19 @@ class Reader:
                 self._deliver(part)
             if isinstance(part, str):
                 return
+        while not self._stopped.wait(LOOK_SECONDS):
+            if self._print() != before:
+                self._deliver(Changed())
+                return
+
+    def _print(self) -> object:
+        """What the files look like from outside; where that cannot be told it never changes."""
+        from engine.history.readers import prints
+
+        try:
+            return prints(self.path)
+        except Exception:  # whatever stands there, reading it says why
+            return None
 
     def _record(self) -> Part:
         record = read(self.path)

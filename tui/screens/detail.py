@@ -21,7 +21,7 @@ from tui.history import pages
 from tui.history.deck import HistoryDeck
 from tui.history.feed import Answerer
 from tui.history.files import Files
-from tui.history.load import Charted, Loaded, Part, Reader, Settings, Words
+from tui.history.load import Changed, Charted, Loaded, Part, Reader, Settings, Words
 from tui.history.logread import LogReader
 from tui.history.sheet import Page, Sheet, static
 from tui.history.viewing import DetailViewing
@@ -83,7 +83,7 @@ class DetailScreen(DetailViewing):
         self.charted: Charted | None = None
         self.settings: Settings | None = None
         self.words, self.files = Words(None), None
-        self.trouble = ""
+        self.trouble, self.changed = "", False
         self.top = TopBar(f"Run  {clean(self.path.name, 200)}")
         self.tabs, self.status = Lines(id="detail-tabs"), Lines(id="detail-status")
         self.sheet, self.deck, self.log_tail = (
@@ -161,7 +161,7 @@ class DetailScreen(DetailViewing):
         """Read the directory (again); what is shown stays until then."""
         if self._reader is not None:
             self._reader.stop()
-        self._begun = time.monotonic()
+        self._begun, self.changed = time.monotonic(), False
 
         def deliver(part: Part) -> None:
             self.post_message(self.Read(reader, part))
@@ -177,6 +177,10 @@ class DetailScreen(DetailViewing):
         if message.reader is not self._reader:
             return
         part = message.part
+        if isinstance(part, Changed):
+            self.changed = True
+            self.say()
+            return
         if isinstance(part, Loaded):
             self.loaded, self.trouble = part, ""
             self._show_title()
@@ -311,6 +315,8 @@ class DetailScreen(DetailViewing):
             left = [("/ ", "key"), (clean(search, 60), "accent"), ("   esc shows all", "muted")]
         if self._waits is not None and self.loaded is not None and not left and self.files is None:
             left = [(f"reading its files{glyphs().ellipsis}", "muted")]
+        if self.changed and not left:
+            left = [("F5", "key"), (" reads it again: it has changed since", "muted")]
         self.status.show([spread(left, [(right, "muted")] if right else [], self.status.size.width)])
 
     def flash(self, text: str) -> None:
