@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +116,8 @@ class Reader:
             return None
 
     def _record(self) -> Part:
-        record = read(self.path)
+        with uncollected():
+            record = read(self.path)
         if record is None:
             there = self.path.is_dir()
             return "nothing in this directory tells of a training run" if there else "the directory has gone"
@@ -140,6 +143,18 @@ class Reader:
         from tui.history import files
 
         return files.read(self.path, self._stopped.is_set)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the collector of garbage, which would look through tens of thousands of new rows again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def read(path: Path) -> RunRecord | None:

@@ -24,6 +24,8 @@ SPARKS = 32
 # Metrics beyond so many names are left out: a log that invents names must not take the memory.
 MAX_METRICS = 512
 
+Rows = list[dict[str, Any]]
+
 
 @dataclass(slots=True)
 class Figures:
@@ -62,6 +64,15 @@ class Log:
     sampled: bool = False
     merges: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
+    _parts: tuple[int, bool, Rows, Rows] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def parts(self) -> tuple[Rows, Rows]:
+        """What :func:`training_rows` tells, worked out once."""
+        known = self._parts
+        if known is None or known[:2] != (len(self.rows), self.merges):
+            known = self._parts = (len(self.rows), self.merges, *training_rows(self))
+        return known[2:]
 
     @property
     def ending(self) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def row_step(row: dict[str, Any]) -> int | None:
     return None
 
 
-def training_rows(log: Log) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def training_rows(log: Log) -> tuple[Rows, Rows]:
     """The rows with a training loss, and those of evaluations, in order.
 
     A log that is appended to and goes back to an earlier step was resumed there: what it had said from that step on did
@@ -147,7 +158,7 @@ def _once(evals: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def figures(log: Log) -> Figures:
     """The row's worth of a log."""
-    train, evals = training_rows(log)
+    train, evals = log.parts
     found = Figures(points=len(train))
     losses = [number(row["loss"]) for row in train]
     values = [value for value in losses if value is not None]
@@ -189,7 +200,7 @@ def sparks(values: list[float]) -> list[float]:
 
 def curves(log: Log) -> tuple[Curves, Curves]:
     """The log as columns: training rows, and evaluations."""
-    train, evals = training_rows(log)
+    train, evals = log.parts
     if not train:  # trainers that log no loss under that name
         train = [row for row in log.rows if not any(map(_is_eval, row)) and not any(key in row for key in ENDING)]
     known: set[str] = set()
