@@ -97,13 +97,17 @@ def _layer(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: 
     """Bytes that one layer keeps for a token.
 
     As in arXiv 2205.05198, section 4.1, for frozen weights and flash attention: a frozen linear layer keeps nothing of its
-    input; its output is kept by what follows (attention: q, k, v; the gated product: both factors), and so are the product of the
-    activation and the output of the attention. An adapter keeps its input in the type that is computed in, and the dropout's mask
-    (one byte). A norm keeps its input in float32, or as it is with Liger's kernel. Eager attention keeps the scores, their
-    softmax in float32 and its copy. A fused expert keeps four products of its width, for every expert a token is sent to.
+    input, and what goes back into the residual stream is only added. The other outputs are kept by what follows (attention:
+    q, k, v; the gated product: both factors), and so are the output of the attention and the product's activation, which
+    Liger's kernel computes again (arXiv 2410.10989, section 3.2). An adapter keeps its input in the type that is computed in,
+    and the dropout's mask (one byte). A norm keeps its input in float32, or as it is with Liger. Eager attention keeps the
+    scores, their softmax in float32 and its copy. A fused expert keeps four products of its width, for every expert a token
+    is sent to.
     """
     layer, chosen = costs["layer"], costs["chosen"]
-    kept = layer["outputs"] + layer["widest"] + costs["hidden"] + 4 * layer["experts"]
+    back = (1 if layer["experts"] else 2) * costs["hidden"]
+    kept = max(0, layer["outputs"] - back) + costs["hidden"] + 4 * layer["experts"]
+    kept += 0 if chosen["use_liger_kernel"] else layer["widest"]
     adapters = (
         layer["adapter_inputs"] * (compute + (1 if config["lora_dropout"] else 0))
         + layer["adapters"] * config["lora_r"] * compute

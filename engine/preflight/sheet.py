@@ -18,7 +18,7 @@ from engine.preflight.lengths import Lengths, Tell, measure, model_folder
 # Kinds of the inspector's answers that only say that something could not be asked, not that a run would fail.
 _UNKNOWN = {"not-downloaded": "base_model", "timeout": None, "inspector-ended": None, "no-inspector": "worker_python",
             "failed": None, "no-costs": "base_model"}  # fmt: skip
-_SETTINGS = {"unknown-target": "target_modules", "cannot-mark": "assistant_only_loss", "no-template": "base_model",
+_SETTINGS = {"unknown-target": "target_modules", "bad-adapter": "target_modules", "cannot-mark": "assistant_only_loss", "no-template": "base_model",
              "bad-model": "base_model"}  # fmt: skip
 _OF_TEMPLATES = ("no-template", "cannot-mark")
 _SHOWN = 5

@@ -125,7 +125,7 @@ class Answers:
         return out
 
     def _costs(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
-        from engine.worker.inspect.costs import costs
+        from engine.worker.inspect.costs import NoAdapter, costs
 
         settings, machine = request.get("settings"), request.get("machine")
         if not isinstance(settings, dict) or not isinstance(machine, dict):
@@ -137,13 +137,15 @@ class Answers:
         try:
             settings = {**settings, "base_model": str(Path(name).expanduser()) if name.startswith("~") else name}
             return costs(settings, machine, chats=request.get("chats") is not False)
+        except NoAdapter as error:
+            text = clean(" ".join(str(error).split()), 300)
+            if "arget modules" in text:
+                raise Refused("unknown-target", text, "Name layers that it has, or use all-linear") from error
+            raise Refused("bad-adapter", f"PEFT refuses this adapter for this model: {text}",
+                          "Change what it names, or target_modules") from error  # fmt: skip
         except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            if "arget modules" in lines[0]:
-                raise Refused(
-                    "unknown-target", clean(lines[0], 300), "Name layers that it has, or use all-linear"
-                ) from error
-            raise Refused("no-costs", f"the model cannot be built from its configuration: {clean(lines[0], 200)}",
+            text = clean((str(error).strip().splitlines() or [type(error).__name__])[0], 200)
+            raise Refused("no-costs", f"the model cannot be built from its configuration: {text}",
                           "Check config.json, and trust_remote_code where it needs code of its own") from error  # fmt: skip
 
     def _way(self, marker: Any, chat: Chat) -> str:

@@ -7,6 +7,10 @@ from typing import Any
 from engine.worker.recipe import Machine, resolve
 
 
+class NoAdapter(Exception):
+    """PEFT refuses these settings for this model, as it would in a run."""
+
+
 def costs(settings: dict[str, Any], machine: dict[str, Any], *, chats: bool) -> dict[str, Any]:
     """Counts of parameters, sizes of the model, and what each ``auto`` would choose.
 
@@ -27,8 +31,11 @@ def costs(settings: dict[str, Any], machine: dict[str, Any], *, chats: bool) -> 
     sizes = _sizes(model, model_config)
     # How the adapter's weights begin needs the model's; how many there are does not.
     adapter = lora_config({**settings, "init_lora_weights": "default"})
-    with torch.device("meta"):
-        tuned = get_peft_model(model, adapter)
+    try:
+        with torch.device("meta"):
+            tuned = get_peft_model(model, adapter)
+    except Exception as error:
+        raise NoAdapter(str(error)) from error
     trainable = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     recipe = resolve(settings, Machine(**machine), marking="marked" if chats else "")
     sizes["layer"].update(_adapted(tuned, sizes["layers"]))
