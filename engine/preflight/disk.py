@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,25 @@ def disk(config: dict[str, Any], costs: dict[str, Any], plan: Plan, model: Path 
 
 def free(path: Path) -> int | None:
     """Bytes that this user can still write where the directory will stand."""
-    path = path.expanduser().absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
     try:
-        found = os.statvfs(path)
+        found = os.statvfs(_standing(path))
     except OSError:
         return None
     return found.f_bavail * found.f_frsize if found.f_blocks else None
+
+
+def refusal(path: Path) -> str:
+    """Why no directory can be made where the run's will stand; empty if one can. One is made there, and removed."""
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".tunedeck-", dir=_standing(path)))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _standing(path: Path) -> Path:
+    """The directory itself, or the nearest one above that is there."""
+    path = path.expanduser().absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
