@@ -19,7 +19,8 @@ from engine.preflight.lengths import Lengths, Tell, measure, model_folder
 # Kinds of the inspector's answers that only say that something could not be asked, not that a run would fail.
 _UNKNOWN = {"not-downloaded": "base_model", "timeout": None, "inspector-ended": None, "no-inspector": "worker_python",
             "failed": None, "no-costs": "base_model"}  # fmt: skip
-_SETTINGS = {"unknown-target": "target_modules", "bad-adapter": "target_modules", "cannot-mark": "assistant_only_loss", "no-template": "base_model",
+_SETTINGS = {"unknown-target": "target_modules", "bad-adapter": "target_modules",
+             "cannot-mark": "assistant_only_loss", "no-template": "base_model",
              "bad-model": "base_model"}  # fmt: skip
 _OF_TEMPLATES = ("no-template", "cannot-mark")
 _SHOWN = 5
@@ -79,6 +80,11 @@ def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell
     """Everything that can be known of a run before it starts; ``checked`` is the outcome of the light checks, if they ran."""
     checked = checks.check(config) if checked is None else checked
     out = Sheet(config, list(checked.errors), list(checked.warnings), checked, plan=checked.plan)
+    if checked.train is not None and not any(problem.setting == "output_dir" for problem in out.errors):
+        why = disk.refusal(Path(config.output_dir))
+        if why:
+            out.errors.append(Problem("bad-output", f"cannot be created: {why}", "Choose another directory", "output_dir",
+                                      config.output_dir))  # fmt: skip
     data = checked.train
     if (
         data is None
