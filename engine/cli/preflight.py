@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli import UsageParser
@@ -39,7 +40,7 @@ def run(verb: str, arguments: list[str]) -> int:
     except InputError as error:
         found = Sheet(errors=error.problems)
     else:
-        inspector = Inspector(config.worker_python)
+        inspector = Inspector(str(Path(config.worker_python).expanduser()) if config.worker_python else None)
         try:
             found = sheet(config, inspector, tell=_progress(namespace.json))
         finally:

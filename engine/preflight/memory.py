@@ -45,8 +45,12 @@ class Memory:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int) -> Memory:
+def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int, evaluated: int = 0) -> Memory:
     """What a run holds at its peak with ``tokens`` tokens in a micro-batch; ``costs`` are the inspector's.
+
+    ``evaluated`` are the tokens of one batch of an evaluation. It keeps no activations, but scores of all words, with Liger
+    too, whose fused loss is for training: as computed, in float32, and their log-softmax. Where they exceed what training
+    holds, the logits are those of the evaluation.
 
     Adapters are float32 (PEFT's ``autocast_adapter_dtype``; TRL makes them bfloat16 over quantised weights), and autocast
     keeps a copy of them in the type that is computed in. There is one gradient for each trained parameter.
@@ -60,6 +64,7 @@ def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int) -> Memo
     adapters, gradients = trained * (adapter + cast), trained * adapter
     optimizer = int(trained * optimizer_bytes(chosen["optim"]))
     activations = _activations(costs, config, compute, tokens, logits)
+    logits = max(logits, evaluated * costs["vocabulary"] * (compute + 8) - activations)
     unfolded = costs["largest_linear"] * compute if quantised else 0
     context = CONTEXT_BYTES if costs["cuda"] else 0
     overhead = context + unfolded + int(FRAGMENTATION * (adapters + gradients + optimizer + activations + logits))
@@ -150,8 +155,9 @@ def fixes(
 ) -> list[dict[str, Any]]:
     """The three cheapest changes that make a run fit into ``room`` bytes: each with its settings and the total that it comes to.
 
-    Cheap means: the model learns the same. First smaller batches at equal samples per update, then recomputed activations, then
-    quantised weights, last shorter rows. Where no single change will do, what comes first in that order is combined.
+    Cheap means: the model learns the same. First smaller batches of an evaluation, then smaller ones of the training at equal
+    samples per update, then recomputed activations, then quantised weights, last shorter rows. Where no single change will do,
+    what comes first in that order is combined.
     """
     found: list[dict[str, Any]] = []
     single = _changes(config, costs, longest, can_quantise)
@@ -176,6 +182,8 @@ def _changes(
     batch, passes = config["batch_size"], config["gradient_accumulation_steps"]
     batches = [{"batch_size": size, "gradient_accumulation_steps": batch * passes // size}
                for size in range(batch - 1, 0, -1) if batch * passes % size == 0]  # fmt: skip
+    evaluation = [] if config["eval_path"] is None and config["eval_fraction"] is None else [
+        {"per_device_eval_batch_size": size} for size in range(config["per_device_eval_batch_size"] - 1, 0, -1)]  # fmt: skip
     again = [] if costs["chosen"]["gradient_checkpointing"] else [{"gradient_checkpointing": True}]
     quantised = config["load_in_4bit"] or not can_quantise
     four = (
@@ -189,16 +197,25 @@ def _changes(
     lengths = [
         {"max_seq_length": start * part // 16 // 64 * 64} for part in range(15, 0, -1) if start * part // 16 >= 64
     ]
-    return [batches, again, four, lengths]
+    return [evaluation, batches, again, four, lengths]
 
 
 def _total(costs: dict[str, Any], config: dict[str, Any], longest: int, change: dict[str, Any]) -> int:
     changed = {**config, **change}
     chosen = {**costs["chosen"], **{name: value for name, value in change.items() if name in costs["chosen"]}}
-    return estimate({**costs, "chosen": chosen}, changed, micro_batch(changed, longest)).total
+    return estimate(
+        {**costs, "chosen": chosen}, changed, micro_batch(changed, longest), eval_batch(changed, longest)
+    ).total
 
 
 def micro_batch(config: dict[str, Any], longest: int) -> int:
     """Tokens in the largest pass: all rows as long as the longest one; packed rows are as long as the limit."""
     limit = config["max_seq_length"]
     return int(config["batch_size"] * (limit if config["packing"] is True else min(limit, longest)))
+
+
+def eval_batch(config: dict[str, Any], longest: int) -> int:
+    """Tokens in the largest batch of an evaluation; none without evaluation data. Rows are taken as long as those of training."""
+    if config["eval_path"] is None and config["eval_fraction"] is None:
+        return 0
+    return int(config["per_device_eval_batch_size"] * min(config["max_seq_length"], longest))

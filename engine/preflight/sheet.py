@@ -9,6 +9,7 @@ from typing import Any
 
 from engine import hardware
 from engine.config import RunConfig
+from engine.data import DataReport
 from engine.errors import Problem
 from engine.hardware import Gpu
 from engine.inspecting import InspectError, Inspector
@@ -110,6 +111,8 @@ def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell
             _say(out, error)
     if out.lengths is not None:
         _of_lengths(config, out, out.lengths)
+        if checked.eval is not None and not checked.eval.error_count:
+            _of_evaluation(config, inspector, out, checked.eval, sample=sample, cancelled=cancelled)
     if out.costs is not None:
         _of_costs(values, out, out.costs)
     return out
@@ -144,18 +147,8 @@ def _say(out: Sheet, error: InspectError) -> None:
 
 def _of_lengths(config: RunConfig, out: Sheet, lengths: Lengths) -> None:
     """What follows from lengths: rows that are cut, lost or refused, and the steps that are left."""
-    limit, skip = config.max_seq_length, config.on_bad_rows == "skip"
-    severity = "warning" if skip else "error"
-    for file, line, message in lengths.refused[:_SHOWN]:
-        problem = Problem(
-            "cannot-render", message, "Change the row, or set on_bad_rows to skip", "train_path", file, line, severity
-        )
-        (out.warnings if skip else out.errors).append(problem)
-    if len(lengths.refused) > _SHOWN:
-        text = f"{len(lengths.refused)} rows cannot be rendered; the first {_SHOWN} are shown"
-        (out.warnings if skip else out.errors).append(
-            Problem("more-errors", text, setting="train_path", severity=severity)
-        )
+    limit = config.max_seq_length
+    _refused(config, out, lengths, "train_path")
 
     def warn(kind: str, message: str, hint: str) -> None:
         out.warnings.append(Problem(kind, message, hint, setting="max_seq_length", severity="warning"))
@@ -179,6 +172,32 @@ def _of_lengths(config: RunConfig, out: Sheet, lengths: Lengths) -> None:
         out.plan = checks.plan(config, rows, eval_rows)
 
 
+def _of_evaluation(config: RunConfig, inspector: Inspector, out: Sheet, report: DataReport, *, sample: bool,
+                   cancelled: threading.Event | None) -> None:  # fmt: skip
+    """Rows to evaluate with that the run would refuse."""
+    try:
+        found = measure(inspector, config, report, sample=sample, cancelled=cancelled)
+    except InspectError as error:
+        _say(out, error)
+        return
+    _refused(config, out, found, "eval_path")
+    if not found.usable and not found.refused and not found.estimated:
+        out.errors.append(Problem("nothing-left", "in no row is anything left to measure", "Raise max_seq_length, or take other data",
+                                  "eval_path", str(report.path)))  # fmt: skip
+
+
+def _refused(config: RunConfig, out: Sheet, lengths: Lengths, setting: str) -> None:
+    """Rows that the template cannot render: the first ones, and how many."""
+    skip = config.on_bad_rows == "skip"
+    severity, problems = ("warning", out.warnings) if skip else ("error", out.errors)
+    for file, line, message in lengths.refused[:_SHOWN]:
+        hint = "It is skipped" if skip else "Change the row, or set on_bad_rows to skip"
+        problems.append(Problem("cannot-render", message, hint, setting, file, line, severity))
+    if len(lengths.refused) > _SHOWN:
+        text = f"{len(lengths.refused)} rows cannot be rendered; the first {_SHOWN} are shown"
+        problems.append(Problem("more-errors", text, setting=setting, severity=severity))
+
+
 def _of_costs(config: dict[str, Any], out: Sheet, costs: dict[str, Any]) -> None:
     """What follows from the sizes of the model: memory, disk and time."""
     limit, lengths = config["max_seq_length"], out.lengths
@@ -193,7 +212,9 @@ def _of_costs(config: dict[str, Any], out: Sheet, costs: dict[str, Any]) -> None
         out.warnings.append(
             Problem("beyond-positions", text, f"Set it to {positions}", setting="max_seq_length", severity="warning")
         )
-    out.memory = memory.estimate(costs, settled, memory.micro_batch(settled, longest))
+    out.memory = memory.estimate(
+        costs, settled, memory.micro_batch(settled, longest), memory.eval_batch(settled, longest)
+    )
     if out.gpu is not None and out.memory.total > out.gpu.memory_free:
         out.fixes = memory.fixes(costs, settled, longest, out.gpu.memory_free, can_quantise=parameters.can_quantise())
         out.warnings.append(too_large(out.memory, out.gpu, out.fixes))

@@ -219,3 +219,28 @@ def test_the_light_checks_are_not_done_twice(
     checked = check(config)
     monkeypatch.setattr("engine.preflight.checks.check", lambda *args, **more: pytest.fail("was checked again"))
     assert isinstance(checked, Preflight) and sheet(config, inspector, checked=checked).ok
+
+
+def test_rows_that_the_template_refuses(inspector: Inspector, flags: dict[str, Any], tmp_path: Path) -> None:
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(SAMPLE / "tiny-qwen2", model)
+    strict = "{% for m in messages %}{% if m['content'] == 'no' %}{{ raise_exception('not this') }}{% endif %}" + (
+        "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}")  # fmt: skip
+    (model / "chat_template.jinja").write_text(strict)
+    chats = [
+        {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": "well"}]}
+        for said in ("a", "no", "b")
+    ]
+    rows = write_rows(tmp_path / "rows.jsonl", chats)
+    found = of(inspector, flags, base_model=model, train_path=rows)
+    assert [(p.kind, p.file, p.line, p.setting) for p in found.errors] == [
+        ("cannot-render", str(rows), 2, "train_path")
+    ]
+    assert "not this" in found.errors[0].message and found.as_dict()["usable_rows"] == 2
+    evaluated = of(inspector, flags, base_model=model, eval_path=rows)
+    assert [(p.kind, p.line, p.setting) for p in evaluated.errors] == [("cannot-render", 2, "eval_path")]
+    skipped = of(inspector, flags, base_model=model, train_path=rows, on_bad_rows="skip")
+    assert skipped.ok and "cannot-render" in {p.kind for p in skipped.warnings}
+    assert skipped.plan is not None and skipped.plan.train_rows == 2

@@ -152,3 +152,15 @@ def test_time_comes_only_from_runs_like_this_on_this_machine(tmp_path: Path) -> 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     assert disk.refusal(tmp_path / "a" / "b") == "" == disk.refusal(tmp_path) and list(tmp_path.iterdir()) == []
     assert disk.refusal(Path("/proc/x"))
+
+
+def test_an_evaluation_may_need_more_than_training() -> None:
+    settings = config(eval_path="e.jsonl")
+    chosen = costs(gradient_checkpointing=True, use_liger_kernel=True)
+    trains = memory.estimate(chosen, settings, 2048)
+    held = memory.estimate(chosen, settings, 2048, memory.eval_batch(settings, 2048))
+    # Eight rows of scores: in bfloat16, float32 and once more for the softmax.
+    assert held.logits + held.activations == 8 * 2048 * 152_064 * 10 and held.activations == trains.activations
+    assert memory.eval_batch(config(), 2048) == 0 and memory.estimate(chosen, settings, 2048, 64) == trains
+    first = memory.fixes(chosen, settings, 2048, 24 * GIB, can_quantise=True)[0]
+    assert first["settings"] == {"per_device_eval_batch_size": 2} and first["total"] <= 24 * GIB
