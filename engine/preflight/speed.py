@@ -13,7 +13,7 @@ from engine.rundir import RunDir
 
 _LOOKED_AT, _TAIL, _FEWEST = 200, 256 * 1024, 5
 # What changes the work for a token. Lengths and batches do, too, but little beside these.
-_ALIKE = ("base_model", "revision", "dtype", "load_in_4bit", "load_in_8bit", "gradient_checkpointing", "use_liger_kernel",
+_ALIKE = ("revision", "dtype", "load_in_4bit", "load_in_8bit", "gradient_checkpointing", "use_liger_kernel",
           "attn_implementation", "torch_compile", "packing", "padding_free", "use_dora", "batch_size", "lora_r", "gpus")  # fmt: skip
 
 
@@ -26,6 +26,8 @@ def seconds(config: dict[str, Any], tokens: int, runs: Iterable[Path] | None = N
         settings = record.get("config")
         if record.get("host") != here or not isinstance(settings, dict):
             continue
+        if _model(settings.get("base_model")) != _model(config["base_model"]):
+            continue
         if any(settings.get(name, config[name]) != config[name] for name in _ALIKE):
             continue
         rates = [rate for event in last_events(RunDir(path).events, _TAIL) if event.get("type") == "step"
@@ -33,3 +35,12 @@ def seconds(config: dict[str, Any], tokens: int, runs: Iterable[Path] | None = N
         if len(rates) >= _FEWEST:
             return tokens / statistics.median(rates)
     return None
+
+
+def _model(name: Any) -> str:
+    """A hub id, or where a directory really is: a run records it from the root."""
+    try:
+        path = Path(str(name)).expanduser()
+        return str(path.resolve()) if path.is_dir() else str(name)
+    except (OSError, ValueError, RuntimeError):
+        return str(name)

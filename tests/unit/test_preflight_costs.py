@@ -134,7 +134,7 @@ def test_checkpoints_on_the_disk(tmp_path: Path) -> None:
     assert disk.disk({**limited, "load_best_model_at_end": True}, SEVEN, steps, None)["count"] == 4
 
 
-def test_time_comes_only_from_runs_like_this_on_this_machine(tmp_path: Path) -> None:
+def test_time_comes_only_from_runs_like_this_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(base_model="a/b")
     run = make_run(tmp_path / "run", config=settings, base_model="a/b")
     assert speed.seconds(settings, 9000, [run.path]) == pytest.approx(10.0)  # 900 tokens a second
@@ -144,6 +144,10 @@ def test_time_comes_only_from_runs_like_this_on_this_machine(tmp_path: Path) -> 
     record = run.read_run() or {}
     write_json(run.run_json, {**record, "host": f"not-{process.host()}"})
     assert speed.seconds(settings, 9000, [run.path]) is None
+    (tmp_path / "model").mkdir()
+    local = make_run(tmp_path / "local", config={**settings, "base_model": str(tmp_path / "model")})
+    monkeypatch.chdir(tmp_path)  # a run records the whole path of its model
+    assert speed.seconds({**settings, "base_model": "./model"}, 9000, [local.path]) == pytest.approx(10.0)
     few = make_run(tmp_path / "few", steps=2, config=settings, base_model="a/b")
     append_step(few, 3, 1.0, time=time.time(), tokens_per_second="NaN")
     assert speed.seconds(settings, 9000, [few.path]) is None
