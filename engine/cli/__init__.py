@@ -13,6 +13,7 @@ from engine.queue import revive
 # verb: (module, one line of help); a verb stands here when it works.
 VERBS = {
     "train": ("engine.cli.train", "train without the app, with a progress bar"),
+    "preflight": ("engine.cli.preflight", "check a run and say what it costs, without starting it"),
     "runs": ("engine.cli.listing", "list runs of any tool: filter, sort, choose columns"),
     "show": ("engine.cli.showing", "everything known of one run"),
     "compare": ("engine.cli.compare", "what differs between runs, and which did best"),

@@ -82,12 +82,12 @@ def follow_to_the_end(start: Callable[[], RunDir], *, detach: bool, as_json: boo
     return EXIT_DONE if detach else exit_code(follower.view)
 
 
-def _unknown_flags(words: list[str]) -> dict[str, str]:
+def _unknown_flags(words: list[str], prog: str = "tunedeck train") -> dict[str, str]:
     """Unknown flags become unknown settings, so that they are refused with the nearest known name."""
     found = {}
     for word in words:
         if not word.startswith("--"):
-            print(f"tunedeck train: what is {clean(word, 80)!r}? Settings are given as --name value", file=sys.stderr)
+            print(f"{prog}: what is {clean(word, 80)!r}? Settings are given as --name value", file=sys.stderr)
             raise SystemExit(EXIT_BAD_INPUT)
         name, _, value = word[2:].partition("=")
         found[name] = value

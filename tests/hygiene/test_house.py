@@ -27,7 +27,7 @@ def test_import_contracts_hold() -> None:
 
 
 @pytest.mark.parametrize("module", ["tui.app", "tui.screens.runs", "tui.screens.watch", "tui.screens.launch", "engine.cli.train",
-                                    "engine.cli.listing", "engine.cli.doctor", "engine.launchers", "engine.supervisor.guard"])  # fmt: skip
+                                    "engine.cli.listing", "engine.cli.doctor", "engine.cli.preflight", "engine.preflight.sheet", "engine.launchers", "engine.supervisor.guard"])  # fmt: skip
 def test_no_heavy_library_is_loaded(module: str) -> None:
     found = loaded_by(f"import {module}")
     assert module in found

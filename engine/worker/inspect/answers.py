@@ -38,7 +38,7 @@ class Answers:
 
     def answer(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
         """The answer to one request; ``check`` raises where it was taken back. Raises :class:`Refused`."""
-        verbs = {"open": self._open, "tokens": self._tokens, "lengths": self._lengths}
+        verbs = {"open": self._open, "tokens": self._tokens, "lengths": self._lengths, "costs": self._costs}
         verb = verbs.get(str(request.get("ask")))
         if verb is None:
             raise Refused("bad-request", f"nothing is known of {clean(request.get('ask'), 40)!r}")
@@ -94,7 +94,15 @@ class Answers:
         cursor, row = self._cursor(request), _number(request, "row", 0)
         last = row + min(_number(request, "count", 500), _MOST_ROWS)
         until = time.monotonic() + float(request.get("seconds") or _SECONDS)
-        out: dict[str, Any] = {"row": row, "lines": [], "lengths": [], "learned": [], "refused": [], "next": None}
+        out: dict[str, Any] = {
+            "row": row,
+            "lines": [],
+            "lengths": [],
+            "learned": [],
+            "answered": [],
+            "refused": [],
+            "next": None,
+        }
         while row < last:
             check()
             found = cursor.row(row, check)
@@ -107,13 +115,38 @@ class Answers:
             except CannotRender as error:
                 length = learned = 0
                 out["refused"].append({"row": row, "line": found[0], "message": str(error)})
-            for name, value in (("lines", found[0]), ("lengths", length), ("learned", learned)):
+            answered = int(found[1].answered)
+            for name, value in (("lines", found[0]), ("lengths", length), ("learned", learned), ("answered", answered)):
                 out[name].append(value)
             row += 1
             if time.monotonic() > until:
                 break
         out["next"] = row
         return out
+
+    def _costs(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
+        from engine.worker.inspect.costs import NoAdapter, costs
+
+        settings, machine = request.get("settings"), request.get("machine")
+        if not isinstance(settings, dict) or not isinstance(machine, dict):
+            raise Refused("bad-request", "no settings are given")
+        if machine.get("capability"):
+            machine = {**machine, "capability": tuple(machine["capability"])}
+        check()
+        name = str(settings.get("base_model"))
+        try:
+            settings = {**settings, "base_model": str(Path(name).expanduser()) if name.startswith("~") else name}
+            return costs(settings, machine, chats=request.get("chats") is not False)
+        except NoAdapter as error:
+            text = clean(" ".join(str(error).split()), 300)
+            if "arget modules" in text:
+                raise Refused("unknown-target", text, "Name layers that it has, or use all-linear") from error
+            raise Refused("bad-adapter", f"PEFT refuses this adapter for this model: {text}",
+                          "Change what it names, or target_modules") from error  # fmt: skip
+        except Exception as error:
+            text = clean((str(error).strip().splitlines() or [type(error).__name__])[0], 200)
+            raise Refused("no-costs", f"the model cannot be built from its configuration: {text}",
+                          "Check config.json, and trust_remote_code where it needs code of its own") from error  # fmt: skip
 
     def _way(self, marker: Any, chat: Chat) -> str:
         """How the row is marked, in words; refuses where it cannot be."""

@@ -1,0 +1,221 @@
+"""GPU memory of a run by part, estimated from the model's sizes. Nothing here is measured, and nothing claims to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.hardware import Gpu, freest
+
+# What CUDA, cuBLAS and the kernels take before the first tensor, as seen in nvidia-smi on cards of the last generations.
+CONTEXT_BYTES = 600 * 2**20
+# Share of the tensors that torch's allocator holds beyond them, because blocks do not fit exactly.
+FRAGMENTATION = 0.05
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# bitsandbytes, NF4 with double quantisation: half a byte, one byte a block of 64, four bytes for 256 such blocks
+# (QLoRA, arXiv 2305.14314, section 3).
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+# Per trained parameter. Adam keeps two moments in float32 (arXiv 1412.6980), Lion one (arXiv 2302.06675), the 8-bit
+# ones a byte a moment and four bytes for a block of 256 (arXiv 2110.02861); Adafactor keeps rows and columns only
+# (arXiv 1804.04235), SGD without momentum nothing.
+_OPTIMIZER = {"adamw_8bit": 2 + 8 / 256, "paged_adamw_8bit": 2 + 8 / 256, "lion_8bit": 1 + 4 / 256,
+              "paged_lion_8bit": 1 + 4 / 256, "adafactor": 0.1, "sgd": 0.0}  # fmt: skip
+_ADAM = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An estimate, in bytes by part; ``overhead`` is the context, fragmentation and what quantised layers unfold into."""
+
+    weights: int
+    adapters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, int]:
+        """Bytes by the name of the part."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int, evaluated: int = 0) -> Memory:
+    """What a run holds at its peak with ``tokens`` tokens in a micro-batch; ``costs`` are the inspector's.
+
+    ``evaluated`` are the tokens of one batch of an evaluation. It keeps no activations, but scores of all words, with Liger
+    too, whose fused loss is for training: as computed, in float32, and their log-softmax. Where they exceed what training
+    holds, the logits are those of the evaluation.
+
+    Adapters are float32 (PEFT's ``autocast_adapter_dtype``; TRL makes them bfloat16 over quantised weights), and autocast
+    keeps a copy of them in the type that is computed in. There is one gradient for each trained parameter.
+    """
+    chosen, trained = costs["chosen"], costs["trainable"]
+    compute = _BYTES.get(chosen["dtype"], 4)
+    quantised = config["load_in_4bit"] or config["load_in_8bit"]
+    adapter = 2 if quantised else 4
+    cast = compute if compute < adapter else 0
+    logits = _logits(costs, compute, tokens)
+    adapters, gradients = trained * (adapter + cast), trained * adapter
+    optimizer = int(trained * optimizer_bytes(chosen["optim"]))
+    activations = _activations(costs, config, compute, tokens, logits)
+    logits = max(logits, evaluated * costs["vocabulary"] * (compute + 8) - activations)
+    unfolded = costs["largest_linear"] * compute if quantised else 0
+    context = CONTEXT_BYTES if costs["cuda"] else 0
+    overhead = context + unfolded + int(FRAGMENTATION * (adapters + gradients + optimizer + activations + logits))
+    return Memory(_weights(costs, config, compute), adapters, gradients, optimizer, activations, logits, overhead)
+
+
+def optimizer_bytes(optim: str) -> float:
+    """Bytes of optimizer state for one trained parameter."""
+    return _OPTIMIZER.get(optim, _ADAM)
+
+
+def _weights(costs: dict[str, Any], config: dict[str, Any], compute: int) -> int:
+    """The base. bitsandbytes quantises linear layers but the head; the rest stays in the type that is computed in."""
+    linear, rest = costs["linear"], costs["parameters"] - costs["linear"]
+    each = _NF4 if config["load_in_4bit"] else 1.0 if config["load_in_8bit"] else float(compute)
+    return int(linear * each) + rest * compute
+
+
+def _activations(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: int, logits: int) -> int:
+    """What is kept for the backward pass.
+
+    With checkpointing (arXiv 1604.06174): the input of each layer, and what one layer keeps while it is computed again;
+    that comes after the logits are gone, so only what it exceeds them by counts. Without: what every layer keeps.
+    """
+    one = tokens * _layer(costs, config, compute, tokens)
+    if costs["chosen"]["gradient_checkpointing"]:
+        return int(
+            costs["layers"] * costs["hidden"] * compute * tokens
+            + max(0, one + _passing(costs, compute, tokens) - logits)
+        )
+    return int(costs["layers"] * one + _passing(costs, compute, tokens))
+
+
+def _layer(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: int) -> float:
+    """Bytes that one layer keeps for a token.
+
+    As in arXiv 2205.05198, section 4.1, for frozen weights and flash attention: a frozen linear layer keeps nothing of its
+    input, and what goes back into the residual stream is only added. The other outputs are kept by what follows (attention:
+    q, k, v; the gated product: both factors), and so are the output of the attention and the product's activation, which
+    Liger's kernel computes again (arXiv 2410.10989, section 3.2). An adapter keeps its input in the type that is computed in,
+    and the dropout's mask (one byte). A norm keeps its input in float32, or as it is with Liger. Eager attention keeps the
+    scores, their softmax in float32 and its copy. A fused expert keeps four products of its width, for every expert a token
+    is sent to.
+    """
+    layer, chosen = costs["layer"], costs["chosen"]
+    back = (1 if layer["experts"] else 2) * costs["hidden"]
+    kept = max(0, layer["outputs"] - back) + costs["hidden"] + 4 * layer["experts"]
+    kept += 0 if chosen["use_liger_kernel"] else layer["widest"]
+    adapters = (
+        layer["adapter_inputs"] * (compute + (1 if config["lora_dropout"] else 0))
+        + layer["adapters"] * config["lora_r"] * compute
+    )
+    norms = layer["norms"] * costs["hidden"] * (compute if chosen["use_liger_kernel"] else 4)
+    length = min(tokens, config["max_seq_length"])
+    scores = costs["heads"] * length * (2 * compute + 4) if chosen["attn_implementation"] == "eager" else 0
+    return float(kept * compute + adapters + norms + scores)
+
+
+def _passing(costs: dict[str, Any], compute: int, tokens: int) -> int:
+    """What comes and goes in the backward pass of the widest layer: two gradients, and the adapter's input in float32."""
+    return int(tokens * costs["layer"]["widest"] * (2 * compute + 4))
+
+
+def _logits(costs: dict[str, Any], compute: int, tokens: int) -> int:
+    """The scores of all words and what the loss makes of them.
+
+    Without Liger: scores as computed, in float32, their log-softmax, and one gradient in float32 (``ForCausalLMLoss`` of
+    transformers, then torch's cross entropy). Liger's fused loss (arXiv 2410.10989, section 3.2) takes so many tokens at a
+    time that a chunk's scores are about as large as the hidden states, and keeps their gradient.
+    """
+    words, hidden = costs["vocabulary"], costs["hidden"]
+    if not costs["chosen"]["use_liger_kernel"]:
+        return int(tokens * words * (compute + 12))
+    chunks = max(1, -(-words // max(1, hidden)))
+    chunk = 1 << max(0, (max(1, -(-tokens // chunks)) - 1)).bit_length()
+    return int(min(chunk, tokens) * words * (compute + 8) + tokens * hidden * compute)
+
+
+def card(gpus: Any, cards: list[Gpu]) -> Gpu | None:
+    """The GPU that a run would get: the first one that is named, or the freest."""
+    if isinstance(gpus, list):
+        return next((one for one in cards if gpus and one.index == gpus[0]), None)
+    return freest(cards)
+
+
+def fixes(
+    costs: dict[str, Any], config: dict[str, Any], longest: int, room: int, *, can_quantise: bool
+) -> list[dict[str, Any]]:
+    """The three cheapest changes that make a run fit into ``room`` bytes: each with its settings and the total that it comes to.
+
+    Cheap means: the model learns the same. First smaller batches of an evaluation, then smaller ones of the training at equal
+    samples per update, then recomputed activations, then quantised weights, last shorter rows. Where no single change will do,
+    what comes first in that order is combined.
+    """
+    found: list[dict[str, Any]] = []
+    single = _changes(config, costs, longest, can_quantise)
+    for options in single:
+        best = next((option for option in options if _total(costs, config, longest, option) <= room), None)
+        if best is not None:
+            found.append({"settings": best, "total": _total(costs, config, longest, best)})
+    together: dict[str, Any] = {}
+    for options in single if not found else []:
+        for option in options:
+            total = _total(costs, config, longest, {**together, **option})
+            if total <= room:
+                return [{"settings": {**together, **option}, "total": total}]
+        together |= options[-1] if options and "max_seq_length" not in options[-1] else {}
+    return found[:3]
+
+
+def _changes(
+    config: dict[str, Any], costs: dict[str, Any], longest: int, can_quantise: bool
+) -> list[list[dict[str, Any]]]:
+    """The kinds of changes, cheapest first, each from the smallest change to the largest."""
+    batch, passes = config["batch_size"], config["gradient_accumulation_steps"]
+    batches = [{"batch_size": size, "gradient_accumulation_steps": batch * passes // size}
+               for size in range(batch - 1, 0, -1) if batch * passes % size == 0]  # fmt: skip
+    evaluation = [] if config["eval_path"] is None and config["eval_fraction"] is None else [
+        {"per_device_eval_batch_size": size} for size in range(config["per_device_eval_batch_size"] - 1, 0, -1)]  # fmt: skip
+    again = [] if costs["chosen"]["gradient_checkpointing"] else [{"gradient_checkpointing": True}]
+    quantised = config["load_in_4bit"] or not can_quantise
+    four = (
+        []
+        if quantised
+        else [{"load_in_4bit": True, "load_in_8bit": False}]
+        if config["load_in_8bit"]
+        else [{"load_in_4bit": True}]
+    )
+    start = min(longest, config["max_seq_length"])
+    lengths = [
+        {"max_seq_length": start * part // 16 // 64 * 64} for part in range(15, 0, -1) if start * part // 16 >= 64
+    ]
+    return [evaluation, batches, again, four, lengths]
+
+
+def _total(costs: dict[str, Any], config: dict[str, Any], longest: int, change: dict[str, Any]) -> int:
+    changed = {**config, **change}
+    chosen = {**costs["chosen"], **{name: value for name, value in change.items() if name in costs["chosen"]}}
+    return estimate(
+        {**costs, "chosen": chosen}, changed, micro_batch(changed, longest), eval_batch(changed, longest)
+    ).total
+
+
+def micro_batch(config: dict[str, Any], longest: int) -> int:
+    """Tokens in the largest pass: all rows as long as the longest one; packed rows are as long as the limit."""
+    limit = config["max_seq_length"]
+    return int(config["batch_size"] * (limit if config["packing"] is True else min(limit, longest)))
+
+
+def eval_batch(config: dict[str, Any], longest: int) -> int:
+    """Tokens in the largest batch of an evaluation; none without evaluation data. Rows are taken as long as those of training."""
+    if config["eval_path"] is None and config["eval_fraction"] is None:
+        return 0
+    return int(config["per_device_eval_batch_size"] * min(config["max_seq_length"], longest))
