@@ -1,0 +1,126 @@
+"""The preflight sheet's memory estimate beside the peak of real steps, on a machine with an NVIDIA GPU.
+
+Random weights behind the sample tokenizer, rows longer than ``max_seq_length``; all runs side by side, each alone in what
+its own process allocates. Target: within 10% in the median, never more than 10% too low.
+Run: python -m tests.benchmarks.memory_estimate [FOLDER]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from engine import paths
+from tests.support import read_events
+
+GIB = 2**30
+SHAPES = {
+    "0.5B": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
+             "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+             "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "3B": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+           "num_key_value_heads": 2, "tie_word_embeddings": True},
+}  # fmt: skip
+# Shape, max_seq_length, batch_size, gradient_checkpointing, what else is set.
+CASES = (
+    ("0.5B", 1024, 1, True, {}), ("0.5B", 1024, 4, True, {}), ("0.5B", 2048, 1, False, {}), ("0.5B", 512, 8, False, {}),
+    ("0.5B", 2048, 4, True, {"padding_free": "true"}), ("1.5B", 1024, 1, True, {}), ("1.5B", 2048, 2, True, {}),
+    ("1.5B", 2048, 1, False, {"lora_dropout": "0"}), ("1.5B", 2048, 1, True, {"packing": "true"}),
+    ("1.5B", 4096, 1, True, {"lora_r": "64"}), ("3B", 1024, 1, True, {}), ("3B", 2048, 1, False, {}),
+)  # fmt: skip
+MODEL = """
+import sys, json, torch
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+config = Qwen2Config(vocab_size=151936, max_position_embeddings=8192, eos_token_id=tokenizer.eos_token_id,
+                     pad_token_id=tokenizer.pad_token_id, **json.loads(sys.argv[3]))
+torch.set_default_dtype(torch.bfloat16)
+with torch.device("cuda"):
+    model = Qwen2ForCausalLM(config)
+model.save_pretrained(sys.argv[2])
+tokenizer.save_pretrained(sys.argv[2])
+"""
+
+
+def words(folder: Path, number: int) -> list[str]:
+    """The flags of a case."""
+    shape, length, batch, checkpointing, more = CASES[number]
+    settings = {"base_model": folder / shape, "train_path": folder / "rows.jsonl", "output_dir": folder / f"run-{number}",
+                "max_seq_length": length, "batch_size": batch, "gradient_accumulation_steps": 1, "max_steps": 3, "dtype": "bfloat16",
+                "gradient_checkpointing": checkpointing, "gpus": 0, **more}  # fmt: skip
+    return [
+        part
+        for name, value in settings.items()
+        for part in (f"--{name}", str(value).lower() if isinstance(value, bool) else str(value))
+    ]
+
+
+def main() -> None:
+    """Print the table."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    sample, began = paths.sample_data_dir(), time.monotonic()
+    text = " ".join(
+        row["messages"][-1]["content"] for row in map(json.loads, (sample / "train.jsonl").read_text().splitlines())
+    )
+    row = {
+        "messages": [{"role": "user", "content": "Tell me all."}, {"role": "assistant", "content": (text * 3)[:60_000]}]
+    }
+    lines = [json.dumps({**row, "n": n, "messages": [{"role": "user", "content": f"Tell me all, {n}."}, row["messages"][1]]})
+             for n in range(40)]  # fmt: skip
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    for name, shape in SHAPES.items():
+        code = [sys.executable, "-c", MODEL, str(sample / "tiny-qwen2"), str(folder / name), json.dumps(shape)]
+        subprocess.run(code, check=True, capture_output=True)
+    print(f"models written after {time.monotonic() - began:.0f} s", flush=True)
+    tool = [sys.executable, "-m", "tui"]
+    runs, sheets = [], []
+    for number in range(len(CASES)):
+        runs.append(subprocess.Popen([*tool, "train", *words(folder, number), "--queue", "false"], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.PIPE, text=True))  # fmt: skip
+    for number in range(len(CASES)):
+        flags = words(folder, number)
+        flags[flags.index("--output_dir") + 1] += "-sheet"
+        sheets.append(
+            subprocess.Popen(
+                [*tool, "preflight", *flags, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        )
+    print(f"{'':34} {'estimate':>9} {'peak':>7} {'reserved':>9}  GiB {'error':>7}")
+    errors = []
+    for number, (shape, length, batch, checkpointing, more) in enumerate(CASES):
+        label = f"{shape} {length}×{batch} {'ckpt' if checkpointing else '-'} {' '.join(f'{n}={v}' for n, v in more.items())}"
+        said = json.loads(sheets[number].communicate()[0] or "{}")
+        trouble = runs[number].communicate()[1]
+        memory = said.get("memory") or {}
+        directory = folder / f"run-{number}"
+        steps = [e for e in read_events_of(directory) if e["type"] == "step"]
+        if not steps or not memory.get("total"):
+            print(f"{label:34} no figure: {trouble[-300:]!r} {said.get('errors')}")
+            continue
+        peak = max(step["gpu_memory_peak"] for step in steps)
+        reserved = max(step["gpu_memory_reserved"] for step in steps)
+        estimate = memory["total"] - memory["overhead"]
+        errors.append(estimate / peak - 1)
+        print(f"{label:34} {estimate / GIB:9.2f} {peak / GIB:7.2f} {reserved / GIB:9.2f}      {errors[-1]:7.1%}  "
+              f"{ {name: round(value / GIB, 2) for name, value in memory.items() if isinstance(value, int)} }", flush=True)  # fmt: skip
+    if errors:
+        print(f"median of the absolute error {statistics.median(map(abs, errors)):.1%}, lowest {min(errors):.1%}; "
+              f"{time.monotonic() - began:.0f} s")  # fmt: skip
+
+
+def read_events_of(directory: Path) -> list[dict]:
+    """All events of a run, none if it has no record."""
+    from engine.rundir import RunDir
+
+    return read_events(RunDir(directory)) if RunDir(directory).events.exists() else []
+
+
+if __name__ == "__main__":
+    main()
