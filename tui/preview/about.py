@@ -9,16 +9,17 @@ from rich.cells import cell_len
 
 from engine.errors import Problem
 from engine.text import clean
+from tui.format import model_name
 from tui.glyphs import glyphs
 from tui.preview.tokens import Tokens
 from tui.widgets.lines import Line, spread
 
 _WAYS = {
-    "own": "by the marks of the model's own template",
-    "trl": "by TRL's training version of this template",
-    "prefix": "by rendered beginnings of the chat, proven on each row",
-    "whole": "not at all: everything is trained",
-    "text": "plain text: everything is trained",
+    "own": "marked by the template",
+    "trl": "marked by TRL's template",
+    "prefix": "by rendered beginnings",
+    "whole": "everything is trained",
+    "text": "plain text, all of it trained",
 }
 
 
@@ -41,10 +42,10 @@ def end_of_turn(row: Tokens, facts: dict[str, Any]) -> tuple[str, str]:
         return "the tokenizer has no token that ends a turn", "warning"
     if row.ends_learned:
         times = "" if row.ends_learned == 1 else f" {row.ends_learned} times"
-        return f"the end of turn {names} is trained{times}", "success"
+        return f"end of turn {names} is trained{times}", "success"
     if row.end_lost:
-        return f"the end of turn {names} is cut off, not trained", "warning"
-    return f"the end of turn {names} is not trained", "warning"
+        return f"end of turn {names} is cut off, not trained", "warning"
+    return f"end of turn {names} is not trained", "warning"
 
 
 def counts(row: Tokens) -> Line:
@@ -88,7 +89,7 @@ def brief(title: Line, row: Tokens, facts: dict[str, Any], width: int) -> list[L
     """A few lines above the text, for small terminals."""
     words, colour = end_of_turn(row, facts)
     sign = glyphs().check if colour == "success" else glyphs().warning
-    lines = [spread(title, counts(row), width), [(f"{sign} {words}", colour), (f"   marked {_way(row)}", "muted")]]
+    lines = [spread(title, counts(row), width), [(f"{sign} {words}", colour), (f"   {_way(row)}", "muted")]]
     lines += [[(f"{glyphs().warning} {text}", "warning")] for text in warnings(row)[:2]]
     if len(lines) < 4:
         lines += [[(f"{glyphs().warning} {text}", colour)] for text, colour in remarks(facts)[: 4 - len(lines)]]
@@ -114,6 +115,15 @@ def full(title: list[Line], row: Tokens, facts: dict[str, Any], width: int) -> l
     for text, shade in told:
         lines += _wrapped(f"{glyphs().warning} {text}", width, shade)
     return lines
+
+
+def loading(model: str, reading: int | None) -> list[Line]:
+    """What is waited for: the tokenizer, or a row."""
+    dots = glyphs().ellipsis
+    if reading is not None:
+        return [[], [(f"Reading row {reading + 1:,}{dots}", "muted")]]
+    return [[], [(f"Loading the tokenizer of {clean(model_name(model), 80)}{dots}", "title")], [],
+            [("This takes some seconds the first time. esc goes back to the form", "muted")]]  # fmt: skip
 
 
 def refusal(problem: Problem, width: int) -> list[Line]:

@@ -69,7 +69,8 @@ def of_form(form: FormModel) -> Asked:
     if config is None:
         raise NotYet("base_model", "The settings are not valid yet: the preview needs the model and the data")
     report = form.train
-    rows = None if report is None or report.error_count else report.rows
+    sure = report is not None and not report.error_count and not report.skipped
+    rows = report.rows if report is not None and sure else None
     return of_config(config, rows)
 
 

@@ -8,8 +8,8 @@ from tui.preview.about import count
 from tui.preview.lengthstats import Bin, LengthStats
 from tui.widgets.lines import Line, crop
 
-QUANTILES = ((0.5, "half"), (0.9, "90%"), (0.95, "95%"), (0.99, "99%"), (0.995, "99.5%"))
-_LABEL = 24
+QUANTILES = ((0.5, "half"), (0.9, "90%"), (0.95, "95%"), (0.99, "99%"))
+_LABEL = 22
 
 
 def page(
@@ -39,10 +39,10 @@ def progress(stats: LengthStats, total: int | None) -> Line:
 
 def _figures(stats: LengthStats) -> list[Line]:
     rows = stats.measured or 1
-    quantiles: Line = [("Rows are no longer than".ljust(_LABEL), "muted")]
+    quantiles: Line = [("Tokens a row, up to".ljust(_LABEL), "muted")]
     for share, name in QUANTILES:
-        quantiles += [(f"{stats.quantile(share) or 0:,}", "value"), (f" {name}  ", "muted")]
-    quantiles += [(f"{stats.longest:,}", "value"), (" all", "muted")]
+        quantiles += [(f"{name} ", "muted"), (f"{stats.quantile(share) or 0:,}", "value"), ("   ", "text")]
+    quantiles += [("all ", "muted"), (f"{stats.longest:,}", "value")]
     lost = stats.tokens - stats.kept
     lines: list[Line] = [
         quantiles,
@@ -83,7 +83,7 @@ def _histogram(stats: LengthStats, width: int, most: int) -> list[Line]:
         return []
     names = [_name(item) for item in bins]
     wide, size = max(len(name) for name in names), max(len(f"{item.count:,}") for item in bins)
-    top, room = max(item.count for item in bins) or 1, max(5, width - wide - size - 16)
+    top, room = max(item.count for item in bins) or 1, max(5, width - wide - size - 18)
     lines: list[Line] = []
     for item, name in zip(bins, names, strict=True):
         bar = glyphs().full * max(1 if item.count else 0, round(room * item.count / top))

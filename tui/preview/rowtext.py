@@ -16,7 +16,6 @@ from tui.widgets.lines import Line, crop
 TEXT, BORDERS, IDS = VIEWS = ("text", "borders", "ids")
 VIEW_WORDS = {TEXT: "as text", BORDERS: "token by token", IDS: "tokens with ids"}
 GUTTER = 2
-_BORDER = "border"
 
 
 @dataclass
@@ -60,6 +59,11 @@ class _Writer:
                 self._wrap()
             self._cells.append((cluster, size, colour))
             self._used += size
+
+    def border(self) -> None:
+        """The border between two tokens of one line."""
+        if self._cells:
+            self.put(glyphs().bar, "border")
 
     def rule(self, line: Line) -> int:
         """A line of its own; returns its number."""
@@ -107,8 +111,8 @@ def as_text(row: Tokens, width: int, limit: int, *, borders: bool = False, needl
             cut_at = writer.rule(cut_line(row, limit, width))
         colour = row.colour(place)
         shade = colour if place % 2 else f"{colour}-odd"
-        if borders and place and place != row.kept:
-            writer.put(glyphs().bar, _BORDER)
+        if borders and text:
+            writer.border()
         parts = visible(text).split("\n")
         for number, part in enumerate(parts):
             if number:

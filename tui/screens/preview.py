@@ -61,10 +61,11 @@ class PreviewScreen(Screen[None]):
         self.walk = Walk(len(asked.sources))
         self.view, self.needle, self.lengths = VIEWS[0], "", False
         self.stats = LengthStats(asked.limit)
-        self.trouble = ""  # why not all could be measured
+        self.trouble: Problem | None = None  # why not all could be measured
         self._seeking, self._searching, self._waiting = "", "", False
         self._number = 0
         self._laid = Laid(static([]))
+        self._laid_for: tuple[object, ...] = ()
         self._feed: Feed
 
     def compose(self) -> ComposeResult:
@@ -91,7 +92,7 @@ class PreviewScreen(Screen[None]):
         """Ask everything anew; the row stays the same."""
         self._number += 1
         number = self._number
-        self.facts, self.problem, self.trouble = None, None, ""
+        self.facts, self.problem, self.trouble = None, None, None
         self.stats = LengthStats(self.asked.limit)
         self._feed = Feed(self.asked, self._inspector, lambda news: self._post(self.News(number, news)))
         self._feed.start()
@@ -154,9 +155,7 @@ class PreviewScreen(Screen[None]):
             self.walk.ends(news.file, self.stats.in_file(news.file) if news.problem is None else None)
         if news.over:
             self.stats.complete = news.problem is None
-            if news.problem is not None:
-                where = f"{clean(news.problem.where, 200)}: " if news.problem.where else ""
-                self.trouble = f"{where}{clean(news.problem.message, 300)}"
+            self.trouble = news.problem
         if self._seeking:
             self._seek(over=news.over)
         if self.lengths:
@@ -187,10 +186,9 @@ class PreviewScreen(Screen[None]):
         if not self.is_attached or not self.is_mounted:
             return
         self.set_class(self.lengths, "-lengths")
-        self.set_class(self.row is None, "-none")
         self._draw_bars()
-        self.call_after_refresh(self._draw_page, keep=keep)
         self._draw_page(keep=keep)
+        self.call_after_refresh(self._draw_page, keep=True)  # the lines above it may have become more or fewer
 
     def _draw_page(self, *, keep: bool = False) -> None:
         if not self.is_attached:  # left meanwhile
@@ -203,25 +201,21 @@ class PreviewScreen(Screen[None]):
             total = self.asked.rows
             lines = lengthtext.page(self.stats, width, height, total, draws=self.asked.draws)
             if self.trouble:
-                lines = [*about.refusal(Problem("lengths", self.trouble), width), *(lines if self.stats.rows else [])]
+                lines = [*about.refusal(self.trouble, width), [], *(lines if self.stats.rows else [])]
             page = static(lines)
         elif self.problem is not None:
             page = static(about.refusal(self.problem, width))
         elif self.row is None or self.facts is None:
-            page = static(self._loading())
+            reading = None if self.facts is None else self.walk.wanted[1]
+            page = static(about.loading(self.asked.model["base_model"], reading))
         else:
-            self._laid = rowtext.lay_out(self.row, self.view, width, self.asked.limit, self.needle)
+            key = (id(self.row), self.view, width, self.asked.limit, self.needle)
+            if key != self._laid_for:
+                self._laid_for = key
+                self._laid = rowtext.lay_out(self.row, self.view, width, self.asked.limit, self.needle)
             page = self._laid.page
         sheet.set_page(page, keep=keep)
         self._draw_status()
-
-    def _loading(self) -> list[Line]:
-        dots = glyphs().ellipsis
-        if self.facts is None:
-            name = clean(model_name(self.asked.model["base_model"]), 80)
-            return [[], [(f"Loading the tokenizer of {name}{dots}", "title")], [],
-                    [("This takes some seconds the first time. esc goes back to the form", "muted")]]  # fmt: skip
-        return [[], [(f"Reading row {self.walk.wanted[1] + 1:,}{dots}", "muted")]]
 
     def _draw_bars(self) -> None:
         if not self.is_attached:
@@ -236,12 +230,20 @@ class PreviewScreen(Screen[None]):
         title = self.walk.title(place, self.asked)
         where = self.walk.where(place, self.asked, None if self.row is None else self.row.line)
         if self.row is None or self.facts is None:
-            head.show([[(title, "title")]] if self.facts is not None else [])
-            side.show([[(title, "title")]] if self.facts is not None else [])
+            said: list[Line] = [[(title, "title"), (f"  {where}", "muted")]] if self.facts is not None else []
+            self._show_head(head, said)
+            side.show(said)
+            self._draw_status()
             return
-        head.show(about.brief([(title, "title"), (f"  {where}", "muted")], self.row, self.facts, width))
+        self._show_head(head, about.brief([(title, "title"), (f"  {where}", "muted")], self.row, self.facts, width))
         side.show(about.full([[(title, "title")], [(where, "muted")]], self.row, self.facts, 42))
         self._draw_status()
+
+    @staticmethod
+    def _show_head(head: Lines, lines: list[Line]) -> None:
+        head.show(lines)
+        if head.styles.height is None or head.styles.height.value != len(lines):
+            head.styles.height = len(lines)
 
     def _draw_status(self) -> None:
         status = self.query_one("#preview-status", TokenLines)
@@ -262,8 +264,10 @@ class PreviewScreen(Screen[None]):
         if not self.is_mounted:
             return True
         asking = bool(self.query(AskLine)) and self.query_one(AskLine).has_focus
-        if action == "page" and asking:
-            return False
+        if asking:
+            return action == "back" or action.startswith("app.")
+        if action == "page":
+            return self.lengths == (parameters == ("rows",))
         if action == "take":
             return self.lengths and self.stats.suggestion is not None
         if action in ROWS_ONLY and (self.lengths or self.facts is None):
@@ -297,9 +301,9 @@ class PreviewScreen(Screen[None]):
         else:
             self._go(goal)
 
-    def action_page(self) -> None:
+    def action_page(self, page: str) -> None:
         """The lengths of all rows, or back."""
-        self.lengths = not self.lengths
+        self.lengths = page == "lengths"
         if self.lengths:
             self._feed.measure()
         self._draw()
@@ -368,7 +372,7 @@ class PreviewScreen(Screen[None]):
         """The next row that is cut, or that has nothing to train; lengths are measured for it."""
         self._seeking = kind
         self._feed.measure()
-        self._seek(over=self.stats.complete or bool(self.trouble))
+        self._seek(over=self.stats.complete or self.trouble is not None)
         self._draw_status()
 
     def _seek(self, *, over: bool) -> None:
