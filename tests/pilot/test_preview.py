@@ -177,6 +177,21 @@ async def test_what_the_row_does_not_train_is_said(inspector: FakeInspector, val
         assert "Nothing of this row is trained" in shown(app) and "0 trained" in shown(app)
         await pilot.press("x")
         assert "cuts here" in shown(app)
+        await pilot.press("e")
+        await at(pilot, screen, 2)
+        await pilot.press("e")
+        await at(pilot, screen, 5)
+        await pilot.press("t", "t")
+        count = screen.sheet.page.count
+        await pilot.press("end")
+        await until(
+            pilot, lambda: screen.sheet.position.endswith(f"{count:,} of {count:,}") or not screen.sheet.position
+        )
+        before = screen.sheet.position
+        for key in ("up", "pageup", "home", "down", "pagedown"):
+            await pilot.press(key)
+            assert screen.sheet.position != before, key
+            before = screen.sheet.position
 
 
 async def test_lengths_and_the_suggestion_that_goes_into_the_form(

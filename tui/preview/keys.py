@@ -24,11 +24,11 @@ PREVIEW = (
     Key("preview.reread", "f5,ctrl+r", "reread", "read again", "Read model and data again now", display="F5", show=False),
     Key("preview.down", "down,j", "scroll(1)", "down", "Down a line", display="↓", show=False, palette=False),
     Key("preview.up", "up,k", "scroll(-1)", "up", "Up a line", display="↑", show=False, palette=False),
-    Key("preview.page-down", "pagedown,space", "screenful(1)", "page down", "Down a screenful", display="PgDn", show=False,
+    Key("preview.page-down", "pagedown,space", "scroll(1, 'page')", "page down", "Down a screenful", display="PgDn", show=False,
         palette=False),
-    Key("preview.page-up", "pageup", "screenful(-1)", "page up", "Up a screenful", display="PgUp", show=False, palette=False),
-    Key("preview.first", "home", "end(0)", "first line", "To the beginning of the row", show=False, palette=False),
-    Key("preview.last", "end,G", "end(-1)", "last line", "To the end of the row", show=False, palette=False),
+    Key("preview.page-up", "pageup", "scroll(-1, 'page')", "page up", "Up a screenful", display="PgUp", show=False, palette=False),
+    Key("preview.first", "home", "scroll(0, 'to')", "first line", "To the beginning of the row", show=False, palette=False),
+    Key("preview.last", "end,G", "scroll(-1, 'to')", "last line", "To the end of the row", show=False, palette=False),
 )  # fmt: skip
 PREVIEW_ASK = (
     Key("preview-ask.go", "enter", "submit", "go", "Go there", display="⏎", palette=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -10,7 +11,7 @@ from textual.widgets import Input
 
 from tui.history.sheet import Sheet
 from tui.keys import bindings
-from tui.widgets.lines import Lines
+from tui.widgets.lines import Line, Lines
 
 _KINDS = ("plain", "learned", "special", "learned-special", "gone")
 COLOURS = {f"lines--{name}{odd}" for name in _KINDS for odd in ("", "-odd")} | {"lines--border", "lines--learned-mark"}
@@ -26,6 +27,16 @@ class TokenSheet(Sheet):
     """A page of tokens."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = COLOURS
+
+
+class Head(Lines):
+    """Lines that take as much room as there are of them."""
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Replace the lines."""
+        super().show(lines)
+        if self.styles.height is None or self.styles.height.value != len(lines):
+            self.styles.height = len(lines)
 
 
 class AskLine(Input):

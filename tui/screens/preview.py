@@ -27,7 +27,7 @@ from tui.preview.lengthstats import LengthStats
 from tui.preview.rowtext import VIEW_WORDS, VIEWS, Laid
 from tui.preview.tokens import Tokens
 from tui.preview.walk import Walk, place_of
-from tui.preview.widgets import AskLine, TokenLines, TokenSheet
+from tui.preview.widgets import AskLine, Head, TokenLines, TokenSheet
 from tui.screens.dialog import in_front
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Line, Lines, spread
@@ -73,7 +73,7 @@ class PreviewScreen(Screen[None]):
         yield TopBar(f"Preview  {clean(model_name(self.asked.model['base_model']), 80)}")
         with Horizontal(id="preview-body"):
             with Vertical(id="preview-main"):
-                yield Lines(id="preview-head")
+                yield Head(id="preview-head")
                 yield TokenSheet(id="preview-text")
             yield Lines(id="preview-side")
         yield AskLine()
@@ -94,15 +94,12 @@ class PreviewScreen(Screen[None]):
         number = self._number
         self.facts, self.problem, self.trouble = None, None, None
         self.stats = LengthStats(self.asked.limit)
-        self._feed = Feed(self.asked, self._inspector, lambda news: self._post(self.News(number, news)))
+        self._feed = Feed(self.asked, self._inspector, lambda news: self._hear(number, news))
         self._feed.start()
         self._go(self.walk.place)
         if self.lengths:
             self._feed.measure()
         self._draw()
-
-    def _post(self, message: Message) -> None:
-        self.post_message(message)
 
     @property
     def sheet(self) -> TokenSheet:
@@ -110,6 +107,9 @@ class PreviewScreen(Screen[None]):
         return self.query_one(TokenSheet)
 
     # News.
+
+    def _hear(self, number: int, news: feeding.News) -> None:
+        self.post_message(self.News(number, news))
 
     def on_preview_screen_news(self, message: PreviewScreen.News) -> None:
         """Show what has come."""
@@ -132,13 +132,7 @@ class PreviewScreen(Screen[None]):
             return
         self._waiting = False
         if news.problem is not None and news.problem.kind == "no-row":
-            if goal := self.walk.missed():
-                self._go(goal)
-            elif self.row is None and self.problem is None:
-                self.problem = Problem("no-rows", "There are no rows to show", "Check train_path")
-            else:
-                report.tell(self.app, self.walk.missed_words(), severity="warning")
-            self._draw_bars()
+            self._miss()
             return
         self.walk.arrived()
         self.problem = news.problem
@@ -147,6 +141,17 @@ class PreviewScreen(Screen[None]):
         if self.needle and self._laid.hits and not self.lengths:
             self.sheet.jump(max(0, self._laid.hits[0] - 2))
             self._draw_bars()
+
+    def _miss(self) -> None:
+        """There is no such row."""
+        if goal := self.walk.missed():
+            self._go(goal)
+        elif self.row is None and self.problem is None:
+            self.problem = Problem("no-rows", "There are no rows to show", "Check train_path")
+            self._draw()
+        else:
+            report.tell(self.app, self.walk.missed_words(), severity="warning")
+        self._draw_bars()
 
     def _take_lengths(self, news: feeding.Measured) -> None:
         if news.answer:
@@ -198,8 +203,7 @@ class PreviewScreen(Screen[None]):
         if width < 4 or height < 1:
             return
         if self.lengths:
-            total = self.asked.rows
-            lines = lengthtext.page(self.stats, width, height, total, draws=self.asked.draws)
+            lines = lengthtext.page(self.stats, width, height, self.asked.rows, draws=self.asked.draws)
             if self.trouble:
                 lines = [*about.refusal(self.trouble, width), [], *(lines if self.stats.rows else [])]
             page = static(lines)
@@ -231,19 +235,13 @@ class PreviewScreen(Screen[None]):
         where = self.walk.where(place, self.asked, None if self.row is None else self.row.line)
         if self.row is None or self.facts is None:
             said: list[Line] = [[(title, "title"), (f"  {where}", "muted")]] if self.facts is not None else []
-            self._show_head(head, said)
+            head.show(said)
             side.show(said)
             self._draw_status()
             return
-        self._show_head(head, about.brief([(title, "title"), (f"  {where}", "muted")], self.row, self.facts, width))
+        head.show(about.brief([(title, "title"), (f"  {where}", "muted")], self.row, self.facts, width))
         side.show(about.full([[(title, "title")], [(where, "muted")]], self.row, self.facts, 42))
         self._draw_status()
-
-    @staticmethod
-    def _show_head(head: Lines, lines: list[Line]) -> None:
-        head.show(lines)
-        if head.styles.height is None or head.styles.height.value != len(lines):
-            head.styles.height = len(lines)
 
     def _draw_status(self) -> None:
         status = self.query_one("#preview-status", TokenLines)
@@ -391,17 +389,8 @@ class PreviewScreen(Screen[None]):
             self.sheet.jump(max(0, self._laid.cut_at - self.sheet.room // 2))
             self._draw_status()
 
-    def action_scroll(self, by: int) -> None:
-        """A line on or back."""
-        self.sheet.move(by)
-        self._draw_status()
-
-    def action_screenful(self, by: int) -> None:
-        """A screenful on or back."""
-        self.sheet.scroll_pages(by)
-        self._draw_status()
-
-    def action_end(self, place: int) -> None:
-        """The first line, or the last."""
-        self.sheet.jump(place)
+    def action_scroll(self, by: int, what: str = "line") -> None:
+        """A line or a ``page`` on or back, or to one of the ends (``to``)."""
+        sheet = self.sheet
+        {"line": sheet.move, "page": sheet.scroll_pages, "to": sheet.jump}[what](by)
         self._draw_status()
