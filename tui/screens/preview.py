@@ -246,13 +246,13 @@ class PreviewScreen(Screen[None]):
     def _draw_status(self) -> None:
         status = self.query_one("#preview-status", TokenLines)
         width = status.size.width
+        position = self.sheet.position
         left: Line = [] if self.lengths or self.row is None else about.legend()
         if self._searching or self._seeking:
             seeking = (
                 f"Looking for a row {SEEK_WORDS.get(self._seeking, '')}: {self.stats.rows:,} measured, esc ends it"
             )
-            left = [(self._searching or seeking, "accent")]
-        position = self.sheet.position
+            left, position = [(self._searching or seeking, "accent")], ""
         status.show([spread(left, [(f"lines {position}", "muted")] if position else [], width)])
 
     # Keys.
@@ -267,7 +267,8 @@ class PreviewScreen(Screen[None]):
         if action == "page":
             return self.lengths == (parameters == ("rows",))
         if action == "take":
-            return self.lengths and self.stats.suggestion is not None
+            suggested = self.stats.suggestion if self.lengths else None
+            return suggested is not None and suggested.length != self.asked.limit
         if action in ROWS_ONLY and (self.lengths or self.facts is None):
             return False
         if action == "match":
