@@ -336,8 +336,9 @@ class LaunchScreen(Screen[None]):
 
     def action_preview(self) -> None:
         """The rows as the model would read them."""
-        self.list.end_edit()
-        self._previewing.open()
+        if in_front(self):
+            self.list.end_edit()
+            self._previewing.open()
 
     def action_presets(self) -> None:
         """Take over the settings of a preset."""
