@@ -16,6 +16,7 @@ from engine.data import Cancelled
 from tests import datafiles
 from tests.inspected import FACTS
 from tests.support import write_rows
+from tui.glyphs import ASCII
 from tui.launch.model import FormModel
 from tui.preview import about, lengthtext, rowtext, searching
 from tui.preview.asked import NotYet, of_config, of_form
@@ -123,7 +124,20 @@ def test_wide_text_wraps_within_the_width_and_loses_nothing() -> None:
                 assert learned == "".join(t for t, bit in zip(texts, bits, strict=True) if bit).replace("\n", "↵")
 
 
-def test_the_cut_is_a_line_with_words_and_nothing_behind_it_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_ascii_is_enough_for_all_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (rowtext, about, lengthtext):
+        monkeypatch.setattr(module, "glyphs", lambda: ASCII)
+    tokens = row(["<s>", "a\n", " b", "\u202e", " d"], [0, 0, 1, 1, 1], kept=4, special=(0,))
+    for view in rowtext.VIEWS:
+        laid = rowtext.lay_out(tokens, view, 78, 4)
+        lines = ["".join(text for text, _ in laid.page.row(at, 78)) for at in range(laid.page.count)]
+        assert all(line.isascii() for line in lines) and any("|" in line and " b" in line for line in lines), view
+    said = [*about.brief([("Row 1", "title")], tokens, FACTS, 78), *about.full([], tokens, FACTS, 40), about.legend(),
+            *lengthtext.page(measured([5, 50], 10), 78, 20, None)]  # fmt: skip
+    assert all(text.isascii() for line in said for text, _ in line)
+
+
+def test_the_cut_is_a_line_with_words_and_nothing_behind_it_is_trained() -> None:
     cut = row(["a", " b", " c", " d"], [0, 1, 1, 1], kept=2)
     laid = rowtext.lay_out(cut, rowtext.TEXT, 78, 2)
     lines = [laid.page.row(at, 78) for at in range(laid.page.count)]
