@@ -5,29 +5,10 @@ A screen's rows stand in the order in which its footer shows them; rows with ``s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual.binding import Binding, BindingType
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One action and its key: ``key`` as Textual names it (commas between several), ``label`` for the footer.
-
-    ``group`` is the heading under which the help lists it; none: the screen's own.
-    """
-
-    id: str
-    key: str
-    action: str
-    label: str
-    help: str
-    show: bool = True
-    display: str = ""
-    priority: bool = False
-    palette: bool = True
-    group: str = ""
-
+from tui.keyrow import Key as Key
+from tui.preview.keys import PREVIEW, PREVIEW_ASK
 
 APP = (
     Key("app.help", "question_mark,f1", "app.help", "help", "Show the keys of this screen", display="?"),
@@ -100,6 +81,8 @@ LAUNCH: tuple[Key, ...] = (
     Key("launch.step", "left,right", "step", "change", "The next sensible value or word", display="←→", palette=False),
     Key("launch.view", "f6,ctrl+t", "view", "more settings", "Basic settings, all settings, only what you changed",
         display="F6"),
+    Key("launch.preview", "f10,ctrl+g", "preview", "preview", "The rows as the model would read them, token by token (also ^g)",
+        display="F10"),
     Key("launch.presets", "f2,ctrl+o", "presets", "presets", "Take over the settings of a preset", display="F2"),
     Key("launch.find", "ctrl+f,slash", "find", "find", "Go to a setting by its name or meaning (/ too, where no path is typed)",
         display="^f"),
@@ -396,10 +379,10 @@ TABLES: dict[str, tuple[Key, ...]] = {
     "app": APP, "runs": RUNS, "launch": LAUNCH, "watch": WATCH, "confirm": CONFIRM, "filter": FILTER, "search": SEARCH, "ask": ASK,
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
     "resume": RESUME, "samples": SAMPLES, "note": NOTE, "columns": COLUMNS, "saved": SAVED,
-    "detail": DETAIL, "compare": COMPARE, "removal": REMOVAL, "export": EXPORT,
+    "detail": DETAIL, "compare": COMPARE, "removal": REMOVAL, "export": EXPORT, "preview": PREVIEW, "preview-ask": PREVIEW_ASK,
 }  # fmt: skip
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch", "samples": "Answers",
-          "detail": "Run", "compare": "Compare"}  # fmt: skip
+          "detail": "Run", "compare": "Compare", "preview": "Preview"}  # fmt: skip
 
 
 def bindings(*tables: str) -> list[BindingType]:

@@ -9,7 +9,7 @@ from engine.config import table
 from tui.keys import TABLES, TITLES, display
 
 BEGIN, END = "<!-- keys: generated -->", "<!-- keys: end -->"
-SCREENS = ("runs", "launch", "watch", "detail", "compare", "app")
+SCREENS = ("runs", "launch", "preview", "watch", "detail", "compare", "app")
 
 
 def markdown() -> str:

@@ -285,3 +285,15 @@ def test_asking_loads_nothing_heavy() -> None:
     code = "import sys, engine.inspecting; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "trl", "tokenizers", "numpy", "pyarrow", "pydantic"} & set(loaded)
+
+
+def test_showing_rows_and_measuring_them_do_not_send_each_other_back(tmp_path: Path) -> None:
+    from engine.data import Reading
+    from engine.worker.inspect.rows import Files
+
+    path, files, read = write_rows(tmp_path / "rows.jsonl", 2000), Files(), []
+    for row in range(1200, 1260):
+        for purpose, at in (("tokens", row), ("lengths", row - 1200)):
+            found = files.cursor(path, Reading(), purpose).row(at, lambda: read.append(1))
+            assert found is not None and found[0] == at + 1
+    assert len(read) == 1260 + 60

@@ -175,14 +175,13 @@ def test_own_variables_are_defined_by_every_own_theme() -> None:
 
 def test_keys_of_one_screen_do_not_clash() -> None:
     for name, table in keys.TABLES.items():
-        everywhere = keys.APP if name in ("runs", "launch", "watch", "detail", "compare") else ()
+        everywhere = keys.APP if name in ("runs", "launch", "watch", "detail", "compare", "preview") else ()
         used = Counter(key for row in (*table, *everywhere) for key in row.key.split(","))
         if name != "launch":  # its Enter and Esc mean different things while a value is typed
             # A run trains or waits in the queue: s stops the one and cancels the other. Marked runs have their own rows.
-            # On the page of curves some keys do what they do on the live screen.
-            allowed = {"runs": {"s", "X", "D"}, "watch": {"s"}, "detail": {"right", "left", "x", "enter"}}.get(
-                name, set()
-            )
+            # On the page of curves some keys do what they do on the live screen. Tab goes to the lengths and back.
+            allowed = {"runs": {"s", "X", "D"}, "watch": {"s"}, "detail": {"right", "left", "x", "enter"},
+                       "preview": {"tab", "shift+tab"}}.get(name, set())  # fmt: skip
             assert {key for key, times in used.items() if times > 1} == allowed, name
         assert all(row.help and row.label for row in table)
         assert not {"ctrl+h", "ctrl+i", "ctrl+m", "ctrl+s", "ctrl+q"} & used.keys(), name

@@ -199,10 +199,15 @@ class FormModel:
         """Steps and samples, as far as the settings that count are right and the data are known."""
         if self.train is None or any(name in self.problems for name in COUNTED):
             return None
-        config = self.config or self._counted_config()
+        config = self.so_far
         if config is None:
             return None
         return plan(config, *samples(config, self.train, self.eval), self.gpu_count)
+
+    @property
+    def so_far(self) -> RunConfig | None:
+        """The configuration; while some settings are wrong, that of all others."""
+        return self.config or self._counted_config()
 
     def _counted_config(self) -> RunConfig | None:
         """A configuration that is right in all that counts, while others are still wrong."""

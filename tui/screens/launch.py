@@ -23,6 +23,7 @@ from tui.launch.complete import PATH_KINDS
 from tui.launch.files import Files
 from tui.launch.form import SettingsList
 from tui.launch.model import TRUST_WORD, VIEWS, Draft, FormModel, default_text
+from tui.launch.previewing import Previewing
 from tui.launch.probe import Asked, Found, Probe
 from tui.launch.rows import UNTOLD
 from tui.launch.starter import Outcome, Starter
@@ -92,6 +93,7 @@ class LaunchScreen(Screen[None]):
         self._reading, self._read = True, 0.0
         self._files = Files(self)
         self._starter = Starter(self)
+        self._previewing = Previewing(self)
         self._probe = Probe(lambda found: self._post(self.FilesSeen(found)), lambda share: self._post(self.Read(share)))
 
     def _post(self, message: Message) -> None:
@@ -140,6 +142,7 @@ class LaunchScreen(Screen[None]):
     def on_unmount(self) -> None:
         """Keep what was filled in for the next time."""
         self._probe.stop()
+        self._previewing.close()
         self._drafts.pop(self._origin, None)
         if not self._starter.started and self.model.draft != self._untouched:
             self._drafts[self._origin] = self.model.draft
@@ -169,6 +172,11 @@ class LaunchScreen(Screen[None]):
         if self.model.untold:
             words.append(f"{len(self.model.untold)} not told {UNTOLD}")
         self.query_one(TopBar).set_right(f" {glyphs().dot} ".join(words))
+
+    def show_again(self) -> None:
+        """A value was changed from elsewhere."""
+        self.list.post_message(SettingsList.Settled())
+        self._show_side()
 
     def _say_title(self, title: str) -> None:
         self._title = title
@@ -325,6 +333,12 @@ class LaunchScreen(Screen[None]):
         self.list.end_edit()
         options = [(info.name, info.name, info.help) for info in settings().values()]
         self.app.push_screen(PickScreen("Go to a setting", options), answer)
+
+    def action_preview(self) -> None:
+        """The rows as the model would read them."""
+        if in_front(self):
+            self.list.end_edit()
+            self._previewing.open()
 
     def action_presets(self) -> None:
         """Take over the settings of a preset."""

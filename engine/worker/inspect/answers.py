@@ -177,7 +177,7 @@ class Answers:
         asked = Reading(
             str(reading.get("format") or "auto"), dict(reading.get("fields") or {}), bool(reading.get("skip"))
         )
-        return self._files.cursor(Path(file).expanduser(), asked)
+        return self._files.cursor(Path(file).expanduser(), asked, str(request.get("ask")))
 
     def _marker(self, request: Request) -> tuple[Any, dict[str, Any], str]:
         """A marker over the tokenizer that is meant, its model, and what was done about the pad token."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.data import Chat, Reading, numbered_chats
 
 _KEPT_ROWS = 512
-_OPEN_FILES = 3
+_OPEN_FILES = 4
 Found = tuple[int, Chat]
 
 
@@ -61,11 +61,14 @@ class Files:
     def __init__(self) -> None:
         self._cursors: OrderedDict[object, Cursor] = OrderedDict()
 
-    def cursor(self, path: Path, reading: Reading) -> Cursor:
-        """The cursor of a file. Raises ``OSError`` where there is none."""
+    def cursor(self, path: Path, reading: Reading, purpose: str = "") -> Cursor:
+        """The cursor of a file, for each purpose one of its own: they walk on without each other.
+
+        Raises ``OSError`` where there is no file.
+        """
         info = os.stat(path)
         print_ = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        key = (str(path), print_, reading.format, tuple(sorted(reading.fields.items())), reading.skip)
+        key = (str(path), print_, reading.format, tuple(sorted(reading.fields.items())), reading.skip, purpose)
         if key not in self._cursors:
             self._cursors[key] = Cursor(path, reading)
             if len(self._cursors) > _OPEN_FILES:
