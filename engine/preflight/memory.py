@@ -21,6 +21,8 @@ _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 _OPTIMIZER = {"adamw_8bit": 2 + 8 / 256, "paged_adamw_8bit": 2 + 8 / 256, "lion_8bit": 1 + 4 / 256,
               "paged_lion_8bit": 1 + 4 / 256, "adafactor": 0.1, "sgd": 0.0}  # fmt: skip
 _ADAM = 8.0
+# Of TRL's fused head: tokens and words that are scored at a time.
+TILE_TOKENS, TILE_WORDS = 4096, 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,8 @@ class Memory:
 def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int, evaluated: int = 0) -> Memory:
     """What a run holds at its peak with ``tokens`` tokens in a micro-batch; ``costs`` are the inspector's.
 
-    ``evaluated`` are the tokens of one batch of an evaluation. It keeps no activations, but scores of all words, with Liger
-    too, whose fused loss is for training: as computed, in float32, and their log-softmax. Where they exceed what training
-    holds, the logits are those of the evaluation.
+    ``evaluated`` are the tokens of one batch of an evaluation, which keeps no activations. Where what passes through one of its
+    layers and its loss exceed what training holds, the logits are those of the evaluation.
 
     Adapters are float32 (PEFT's ``autocast_adapter_dtype``; TRL makes them bfloat16 over quantised weights), and autocast
     keeps a copy of them in the type that is computed in. There is one gradient for each trained parameter.
@@ -64,7 +65,8 @@ def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int, evaluat
     adapters, gradients = trained * (adapter + cast), trained * adapter
     optimizer = int(trained * optimizer_bytes(chosen["optim"]))
     activations = _activations(costs, config, compute, tokens, logits)
-    logits = max(logits, evaluated * costs["vocabulary"] * (compute + 8) - activations)
+    through = evaluated * (3 * costs["layer"]["widest"] + 2 * costs["hidden"]) * compute
+    logits = max(logits, _logits(costs, compute, evaluated) + through - activations)
     unfolded = costs["largest_linear"] * compute if quantised else 0
     context = CONTEXT_BYTES if costs["cuda"] else 0
     overhead = context + unfolded + int(FRAGMENTATION * (adapters + gradients + optimizer + activations + logits))
@@ -94,8 +96,15 @@ def _activations(costs: dict[str, Any], config: dict[str, Any], compute: int, to
         return int(
             costs["layers"] * costs["hidden"] * compute * tokens
             + max(0, one + _passing(costs, compute, tokens) - logits)
-        )
-    return int(costs["layers"] * one + _passing(costs, compute, tokens))
+        ) + _mask(costs, compute, tokens)
+    return int(costs["layers"] * one + _passing(costs, compute, tokens)) + _mask(costs, compute, tokens)
+
+
+def _mask(costs: dict[str, Any], compute: int, tokens: int) -> int:
+    """Samples laid end to end are kept apart by a mask of all against all: once as yes or no, once in what is computed in."""
+    chosen = costs["chosen"]
+    apart = (chosen["packing"] or chosen["padding_free"]) and chosen["attn_implementation"] in ("sdpa", "eager")
+    return tokens * tokens * (1 + compute) if apart else 0
 
 
 def _layer(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: int) -> float:
@@ -129,18 +138,16 @@ def _passing(costs: dict[str, Any], compute: int, tokens: int) -> int:
 
 
 def _logits(costs: dict[str, Any], compute: int, tokens: int) -> int:
-    """The scores of all words and what the loss makes of them.
+    """What the loss holds: the scores of all words never stand at once.
 
-    Without Liger: scores as computed, in float32, their log-softmax, and one gradient in float32 (``ForCausalLMLoss`` of
-    transformers, then torch's cross entropy). Liger's fused loss (arXiv 2410.10989, section 3.2) takes so many tokens at a
-    time that a chunk's scores are about as large as the hidden states, and keeps their gradient.
+    TRL's fused head (``ChunkedLogProbFunction`` of TRL 1.16, with Liger too) computes them tile by tile, at most so many tokens
+    by so many words, and keeps the hidden states' gradient in float32 and as computed. Without Triton's kernels, on a CPU, a
+    tile is also there in float32 four times.
     """
-    words, hidden = costs["vocabulary"], costs["hidden"]
-    if not costs["chosen"]["use_liger_kernel"]:
-        return int(tokens * words * (compute + 12))
-    chunks = max(1, -(-words // max(1, hidden)))
-    chunk = 1 << max(0, (max(1, -(-tokens // chunks)) - 1)).bit_length()
-    return int(min(chunk, tokens) * words * (compute + 8) + tokens * hidden * compute)
+    tile = (
+        min(tokens, TILE_TOKENS) * min(TILE_WORDS, costs["vocabulary"]) * (compute if costs["cuda"] else compute + 16)
+    )
+    return int(tile + tokens * costs["hidden"] * (compute + 4))
 
 
 def card(gpus: Any, cards: list[Gpu]) -> Gpu | None:

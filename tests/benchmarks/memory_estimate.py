@@ -33,6 +33,7 @@ CASES = (
     ("0.5B", 2048, 4, True, {"padding_free": "true"}), ("1.5B", 1024, 1, True, {}), ("1.5B", 2048, 2, True, {}),
     ("1.5B", 2048, 1, False, {"lora_dropout": "0"}), ("1.5B", 2048, 1, True, {"packing": "true"}),
     ("1.5B", 4096, 1, True, {"lora_r": "64"}), ("3B", 1024, 1, True, {}), ("3B", 2048, 1, False, {}),
+    ("0.5B", 1536, 3, True, {}), ("1.5B", 1024, 4, False, {}), ("3B", 3072, 1, True, {}), ("3B", 1024, 2, False, {"lora_r": "8"}),
 )  # fmt: skip
 MODEL = """
 import sys, json, torch
