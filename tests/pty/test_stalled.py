@@ -33,7 +33,8 @@ def test_a_terminal_that_is_not_read_stalls_nothing(tmp_path: Path) -> None:
         )
     terminal = Emulated(code=TICKING, folder=tmp_path, size=(120, 40))
     try:
-        terminal.wait_for("30 runs", "run-00", "loss of run-00")  # whatever the screen needs is loaded by then
+        terminal.wait_for("30 runs", "run-00", "loss of run-00")
+        terminal.turn(3.0)  # whatever is loaded while nobody waits is there by then
         before = terminal.memory()
         began = time.monotonic()
         while time.monotonic() < began + STALL_SECONDS:
