@@ -7,6 +7,7 @@ import locale
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -16,8 +17,10 @@ from engine import detach, hardware, paths
 from engine.cli import UsageParser
 from engine.cli.output import bytes_text, print_json
 from engine.errors import EXIT_DONE, EXIT_FAILED
+from engine.models import cache, weights
 from engine.text import clean
 
+_HUB_SECONDS = 5.0
 _MARKS = {"ok": "ok  ", "note": "note", "warning": "WARN", "error": "FAIL"}
 
 
@@ -98,7 +101,7 @@ def _memory_and_disk() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     yield Finding("memory", "ok" if memory.available > 4 * 2**30 else "warning",
                   f"{bytes_text(memory.available)} of {bytes_text(memory.total)} free")  # fmt: skip
-    for label, folder in (("disk", Path.cwd()), ("cache", _existing(_hub_cache()))):
+    for label, folder in (("disk", Path.cwd()), ("cache", _existing(cache.folder_of_cache()))):
         try:
             usage = shutil.disk_usage(folder)
         except OSError as error:
@@ -113,11 +116,6 @@ def _memory_and_disk() -> Iterator[Finding]:
                       "Set XDG_STATE_HOME to a directory that can be written")  # fmt: skip
 
 
-def _hub_cache() -> Path:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-
-
 def _existing(path: Path) -> Path:
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -125,14 +123,38 @@ def _existing(path: Path) -> Path:
 
 
 def _hub() -> Iterator[Finding]:
-    cache = _hub_cache()
-    count = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
-    yield Finding("hub", "ok", f"{count} models in the cache at {cache}")
-    token = os.environ.get("HF_TOKEN") or (cache.parent / "token").is_file()
-    if not token:
+    place, most = cache.folder_of_cache(), time.monotonic() + _HUB_SECONDS
+    names, size, broken = cache.names(), 0, 0
+    for name in names:
+        if time.monotonic() > most:
+            break
+        size += _bytes(cache.repository(name))
+        broken += any(weights.look(snapshot).kind == "incomplete" for snapshot in cache.snapshots(name)[:1])
+    about = "more than " if time.monotonic() > most else ""
+    models = f"{len(names)} {'model' if len(names) == 1 else 'models'}"
+    yield Finding("hub", "ok", f"{models}, {about}{bytes_text(size)}, in the cache at {place}")
+    if broken:
+        yield Finding("hub", "note", f"the weights of {broken} cached {'model' if broken == 1 else 'models'} are incomplete",
+                      "The rest is downloaded when a run needs it")  # fmt: skip
+    source = cache.token_from()
+    if source:
+        yield Finding("hub", "ok", f"a token is there ({source})")
+    else:
         yield Finding("hub", "note", "not logged in: gated models cannot be downloaded", "Log in with: hf auth login")
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+    if cache.offline():
         yield Finding("hub", "note", "HF_HUB_OFFLINE is set: only cached and local models work")
+
+
+def _bytes(place: Path) -> int:
+    """What a model of the cache takes on the disk: its blobs, or its files where the cache makes no links."""
+    total = 0
+    for folder in (place / "blobs", *cache.snapshots(place.name.removeprefix("models--").replace("--", "/"))):
+        try:
+            with os.scandir(folder) as entries:
+                total += sum(e.stat(follow_symlinks=False).st_size for e in entries if e.is_file(follow_symlinks=False))
+        except OSError:
+            continue
+    return total
 
 
 def _session() -> Iterator[Finding]:
