@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from engine import templates
 from engine.checkpoints import safetensors_complete, safetensors_header
-from engine.errors import Problem
+from engine.errors import InputError, Problem
 from engine.rundir import read_json
+from engine.templates import reading
 from engine.text import clean
 
 
 def check_model_directory(path: Path, target_modules: list[str] | str) -> tuple[list[Problem], list[Problem]]:
-    """Errors and warnings of a local base model; reads headers and small JSON files only."""
+    """Errors and warnings of a local base model; reads headers and small JSON files only.
+
+    Its chat template is another question: see :func:`check_template`.
+    """
     errors: list[Problem] = []
 
     def bad(message: str, hint: str, file: Path | None = None) -> None:
@@ -30,6 +34,8 @@ def check_model_directory(path: Path, target_modules: list[str] | str) -> tuple[
     if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
         bad("holds an adapter, not a base model", "Give the base model it was trained on")
         return errors, []
+    for name in no_files(path):
+        bad("is no regular file, and whoever reads it may wait for ever", "Give a complete model directory", path / name)
     config = read_json(path / "config.json")
     if config is None:
         what = "is damaged" if (path / "config.json").exists() else "is missing"
@@ -39,6 +45,14 @@ def check_model_directory(path: Path, target_modules: list[str] | str) -> tuple[
     if names and isinstance(target_modules, list):
         errors += _unknown_targets(names, target_modules)
     return errors, []
+
+
+def no_files(path: Path) -> list[str]:
+    """Pipes, sockets and devices in a directory."""
+    try:
+        return sorted(entry.name for entry in path.iterdir() if entry.exists() and not entry.is_file() and not entry.is_dir())
+    except OSError:
+        return []
 
 
 def _weights(path: Path, bad: Any) -> set[str]:
@@ -79,50 +93,64 @@ def _tokenizer(path: Path, bad: Any) -> None:
     if (path / "tokenizer.json").is_file() and not _is_json(path / "tokenizer.json"):
         bad("is damaged", "Download the model again", path / "tokenizer.json")
         return
-    template = chat_template(path)
-    if template is not None:
-        fault = template_fault(template)
-        if fault:
-            bad(f"the chat template cannot be read: {fault}", "Take the template of the model's family")
-    else:
-        bad("has no chat template, so chats cannot be rendered",
-            "Put the model family's template into chat_template.jinja")  # fmt: skip
+
+
+def check_template(folder: Path | None, chosen: str | None, *, chats: bool = True) -> list[Problem]:
+    """What is wrong with the chat template that a run would render with; see each problem's ``severity``.
+
+    ``folder`` holds the model's files (``None`` where they are not on this machine), ``chosen`` is the value of
+    ``chat_template_path``, ``chats`` is false where the data are plain text, which need no template.
+    """
+    if chosen is not None and chosen.strip():
+        try:
+            text = templates.text(chosen)
+        except InputError as error:
+            return error.problems
+        return _chosen(folder, chosen, text) if folder is not None and chats else []
+    if folder is None or not chats or not reading.has_tokenizer(folder):
+        return []
+    own = chat_template(folder)
+    if own is None:
+        return [Problem("no-template", "the model has no chat template, so chats cannot be rendered",
+                        templates.advice(folder), setting=templates.SETTING)]  # fmt: skip
+    fault = template_fault(own)
+    if fault:
+        return [Problem("bad-model", f"the chat template cannot be read: {fault}", templates.advice(folder), setting="base_model",
+                        file=str(folder))]  # fmt: skip
+    return []
+
+
+def _chosen(folder: Path, chosen: str, text: str) -> list[Problem]:
+    """Warnings about a template that was chosen for a model."""
+    out = []
+
+    def warn(kind: str, message: str, hint: str) -> None:
+        out.append(Problem(kind, message, hint, setting=templates.SETTING, severity="warning"))
+
+    known = next((one for one in templates.known() if one.name == chosen.strip()), None)
+    split = templates.lacking(folder, known.tokens if known is not None else templates.tokens_of(text))
+    if split:
+        one = len(split) == 1
+        warn("template-tokens", f"writes {clean(', '.join(split), 120)}, which the model's tokenizer does not know as "
+             f"{'a token' if one else 'tokens'} and splits into pieces", templates.advice(folder))  # fmt: skip
+    own = chat_template(folder)
+    if own is not None and not templates.same(own, text):
+        family = templates.family(own)
+        named = "" if family == "own" else f" ({family})"
+        warn("other-template", f"the model has a chat template of its own{named}, which it was made for; this one takes its place",
+             "Leave it empty to keep the model's")  # fmt: skip
+    return out
 
 
 def chat_template(path: Path) -> str | None:
     """The chat template of a model directory (the default one, where there are several)."""
-    for file in (path / "chat_template.jinja", path / "additional_chat_templates" / "default.jinja"):
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if text.strip():
-            return text
-    for file in (path / "chat_template.json", path / "tokenizer_config.json"):
-        template = (read_json(file) or {}).get("chat_template")
-        if isinstance(template, str) and template.strip():
-            return template
-        if isinstance(template, list):
-            named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
-            found = named.get("default") or next(iter(named.values()), None)
-            if isinstance(found, str):
-                return found
-    return None
+    return templates.own(path)
 
 
 def template_fault(template: str) -> str:
     """What keeps a chat template from being read, with its line; empty if nothing does."""
-    import jinja2
-
-    # A tag of transformers that jinja does not know; it marks what the assistant says.
-    plain = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
-    try:
-        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False).parse(plain)
-    except jinja2.TemplateSyntaxError as error:
-        return clean(f"line {error.lineno}: {error.message}", 200)
-    except (RecursionError, ValueError):
-        return "it is no template"
-    return ""
+    line, why = reading.fault(template)
+    return f"line {line}: {why}" if line is not None else why
 
 
 def _is_json(path: Path) -> bool:

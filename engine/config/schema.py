@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from engine.config.coerce import auto_or_flag, auto_or_int_list, empty_is_none, files, text_list, word_or_list
 from engine.config.fields import SettingInfo, describe, setting
+from engine.templates.table import NAMES as TEMPLATES
 
 Auto = Literal["auto"]
 AutoFlag = Annotated[Auto | bool, BeforeValidator(auto_or_flag)]
@@ -24,6 +25,7 @@ OptionalWords = Annotated[list[str] | None, BeforeValidator(word_or_list)]
 
 SEVEN_PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 DATA_FORMATS = ("auto", "messages", "sharegpt", "alpaca", "prompt_completion", "query_response", "text")
+ATTENTION = ("auto", "varlen", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 SCHEDULERS = ("cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt",
               "polynomial")  # fmt: skip
 OPTIMIZERS = ("auto", "adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit",
@@ -48,9 +50,12 @@ class RunConfig(BaseModel):
         kind="flag")  # fmt: skip
     load_in_8bit: Flag = setting(False, "Model", "Quantise the base weights to 8 bits; needs CUDA and bitsandbytes.",
         kind="flag")  # fmt: skip
-    attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"] = setting(
-        "auto", "Model", "How attention is computed.", kind="choice",
-        choices=("auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"))  # fmt: skip
+    attn_implementation: Literal[ATTENTION] = setting(  # type: ignore[valid-type]
+        "auto", "Model", "How attention is computed; varlen: PyTorch's flash attention over samples laid end to end.",
+        kind="choice", choices=ATTENTION)  # fmt: skip
+    chat_template_path: OptionalText = setting(None, "Model",
+        "Chat template to render with: a known name (chatml, llama3 …), a .jinja file, or a directory with a tokenizer; empty: the model's own.",
+        kind="path", suggestions=TEMPLATES, optional=True)  # fmt: skip
 
     train_path: Annotated[str, BeforeValidator(files)] = setting(..., "Data",
         "Data to learn from: JSONL, JSON, CSV, TSV or Parquet. Several files with commas; FILE:1000, FILE:25% and FILE:x2 take so much of one.",
@@ -177,6 +182,16 @@ class RunConfig(BaseModel):
     share: Literal["private", "group"] = setting("private", "Output", "Who may read the run's record: you alone, or your group too.",
         kind="choice", choices=("private", "group"))  # fmt: skip
 
+    recipe: Literal["auto", "exact", "plain"] = setting("auto", "Speed and memory",
+        "How the work is laid out. exact: an update's samples end to end, the same updates, much faster on a GPU; plain: as TRL does it.",
+        kind="choice", choices=("auto", "exact", "plain"))  # fmt: skip
+    max_tokens_per_pass: OptionalInt = setting(None, "Speed and memory",
+        "Most tokens in one pass of recipe exact; empty: as many as fit into the free memory.", kind="integer", unit="tokens",
+        ge=8, le=4_194_304, ladder=(1024, 2048, 4096, 8192, 16384), optional=True)  # fmt: skip
+    fused_lora: AutoFlag = setting("auto", "Speed and memory", "Compute a layer and its adapter in one step: fewer kernels, less memory.",
+        kind="flag", allows_auto=True)  # fmt: skip
+    cuda_graphs: AutoFlag = setting("auto", "Speed and memory", "Record the launches of a pass once and replay them: much faster for small updates.",
+        kind="flag", allows_auto=True)  # fmt: skip
     gradient_checkpointing: AutoFlag = setting("auto", "Speed and memory", "Recompute activations instead of keeping them: less memory, slower.",
         kind="flag", allows_auto=True)  # fmt: skip
     use_liger_kernel: AutoFlag = setting("auto", "Speed and memory", "Liger's fused kernels: faster and leaner on NVIDIA cards.",

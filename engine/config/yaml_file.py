@@ -10,11 +10,12 @@ import yaml
 from engine.config.schema import RunConfig, settings
 from engine.data import sources
 from engine.errors import InputError, Problem
+from engine.templates.table import BY_NAME
 from engine.text import clean
 
 MAX_BYTES = 1_000_000
 # Paths in these settings are relative to the folder of the YAML file that names them, if they exist there.
-PATH_SETTINGS = ("base_model", "train_path", "eval_path", "sample_prompts")
+PATH_SETTINGS = ("base_model", "chat_template_path", "train_path", "eval_path", "sample_prompts")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -70,6 +71,8 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         if name in ("train_path", "eval_path"):
             values.update({name: sources.resolved(value, folder)} if name in values else {})
             continue
+        if name == "chat_template_path" and str(value).strip() in BY_NAME:
+            continue  # a known name is never a path
         try:
             if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
                 beside = folder / value

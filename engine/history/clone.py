@@ -105,7 +105,7 @@ def _is_off(name: str, told: Told) -> bool:
         value = told.number(name, *(("val_size", "val_set_size") if name == "eval_fraction" else ()))
         return value is not None and value <= 0
     # Nobody sets these without a reason: their empty value is everyone's. And there is only one kind of model here.
-    return name in ("revision", "data_seed", "task_type")
+    return name in ("revision", "chat_template_path", "data_seed", "task_type")
 
 
 def _say_more(result: Clone, told: Told) -> None:

@@ -364,6 +364,7 @@ LORA = ("lora_r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_sa
 RULES: Mapping[str, Callable[[Told], Any]] = {
     "base_model": base_model, "revision": _plain("revision", "model_revision"), "trust_remote_code": _plain("trust_remote_code"),
     "dtype": dtype, "load_in_4bit": load_in_4bit, "load_in_8bit": load_in_8bit, "attn_implementation": attn_implementation,
+    "chat_template_path": _plain("chat_template_path"),
     "train_path": train_path, "eval_path": eval_path, "eval_fraction": eval_fraction,
     "max_seq_length": _plain("max_seq_length", "cutoff_len", "sequence_len", "max_length"),
     "assistant_only_loss": assistant_only_loss, "packing": packing, "padding_free": _plain("padding_free"),

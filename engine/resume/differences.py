@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from engine import status as states
+from engine import templates
 from engine.config import flags, settings
-from engine.errors import Problem
+from engine.errors import InputError, Problem
+from engine.models.cache import model_folder
 from engine.resume.record import Change, ResumePlan, mapping
 from engine.snapshot import RunView
 
@@ -50,6 +52,7 @@ def refuse_fixed(result: ResumePlan, record: dict[str, Any]) -> None:
             continue
         result.errors.append(Problem("fixed-setting", f"cannot be changed from {change.old} to {change.new} when a run goes on: {why}",
                                      _NEW_RUN, setting=change.name))  # fmt: skip
+    _refuse_other_template(result)
     old, new = record["config"], result.config
     before = _product(
         *(old.get(name, settings()[name].default) for name in ("batch_size", "gradient_accumulation_steps"))
@@ -59,6 +62,26 @@ def refuse_fixed(result: ResumePlan, record: dict[str, Any]) -> None:
         result.errors.append(Problem("fixed-setting", f"samples per update must stay {before}, not {after}: the position in the data "
             "is counted in updates", f"Keep batch_size × gradient_accumulation_steps at {before}, or start a new run",
             setting="batch_size"))  # fmt: skip
+
+
+def _refuse_other_template(result: ResumePlan) -> None:
+    """Rows that are rendered otherwise are others, whether another template is named or its file has changed."""
+    config, checkpoint, name = result.config, result.checkpoint, templates.SETTING
+    assert config is not None and checkpoint is not None
+    chosen = config.chat_template_path
+    if chosen is None and not any(change.name == name for change in result.changes):
+        return
+    if result.checked is not None and result.checked.train is not None and result.checked.train.plain_text:
+        return
+    saved, folder = templates.own(checkpoint.path), model_folder(config.base_model, config.revision)
+    try:
+        now = templates.text(chosen) if chosen is not None else templates.own(folder) if folder is not None else None
+    except InputError:
+        return  # it is no template: the check of the settings says so
+    if saved is not None and now is not None and not templates.same(saved, now):
+        text = "is another chat template than the checkpoint was trained with: the rows would be rendered otherwise"
+        hint = f"Set it to {checkpoint.path / 'chat_template.jinja'} to keep that one, or start a new run"
+        result.errors.append(Problem("fixed-setting", text, hint, setting=name))
 
 
 def _is_the_same(change: Change, record: dict[str, Any]) -> bool:

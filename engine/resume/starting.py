@@ -9,6 +9,7 @@ from engine import registry
 from engine.config import settings
 from engine.errors import InputError, RunInUseError
 from engine.launchers.local import attempt_record, launch, start_supervisor
+from engine.models import consent
 from engine.resume.record import ResumePlan, problem
 from engine.rundir import RunDir, write_json
 
@@ -37,6 +38,7 @@ def start(plan: ResumePlan, *, command: str | None = None) -> RunDir:
 def _again(plan: ResumePlan, command: str, attempt: dict[str, Any]) -> RunDir:
     run, config = plan.run, plan.config
     assert config is not None and plan.checked is not None
+    config, code = consent.pinned(config)
     lock = run.acquire_lock()
     try:
         # With the lock in hand: what was planned may be old.
@@ -50,6 +52,9 @@ def _again(plan: ResumePlan, command: str, attempt: dict[str, Any]) -> RunDir:
             attempts=[*earlier, {**attempt_record(len(earlier) + 1, command), **attempt}],
             data={**record.get("data", {}), **plan.checked.data_record()},
         )
+        record.pop("code", None)
+        if code is not None:
+            record["code"] = code
         for verb in run.requests():
             run.take(verb)  # what was asked of an earlier attempt is not meant for this one
         write_json(run.run_json, record, run.file_mode(config.share))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import templates
+from engine.errors import InputError
+from engine.worker import bounds
 from engine.worker.failure import CannotTrain
 
 _PAD_WORDS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "<|padding|>", "[PAD]", "<|vision_pad|>", "<unk>",
@@ -11,15 +14,35 @@ _PAD_WORDS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "<|padding|>", "[
 
 
 def load_tokenizer(config: dict[str, Any], *, renders: bool = True) -> Any:
-    """The model's tokenizer; raises :class:`CannotTrain` with words for people if it ``renders`` chats and has no template."""
+    """The model's tokenizer with the chat template of the settings.
+
+    ``template`` is the text of another template than the model's, ``chat_template_path`` a setting that names one. Raises
+    :class:`CannotTrain` with words for people if it ``renders`` chats and there is no template.
+    """
     from transformers import AutoTokenizer
 
+    template = _chosen_template(config)
     tokenizer = AutoTokenizer.from_pretrained(
         config["base_model"], revision=config["revision"], trust_remote_code=config["trust_remote_code"]
     )
+    if template:
+        tokenizer.chat_template = template  # saved with the adapter, so that it is used as it was trained
     if renders and not tokenizer.chat_template:
-        raise CannotTrain(f"{config['base_model']} has no chat template, so chats cannot be rendered")
+        raise CannotTrain(
+            f"{config['base_model']} has no chat template, so chats cannot be rendered; set {templates.SETTING} to one"
+        )
     return tokenizer
+
+
+def _chosen_template(config: dict[str, Any]) -> str:
+    """The text of a template that takes the place of the model's; empty if none does."""
+    value = config.get(templates.SETTING)
+    if config.get("template") or not value:
+        return str(config.get("template") or "")
+    try:
+        return templates.text(str(value))
+    except InputError as error:
+        raise CannotTrain(str(error.problems[0])) from None
 
 
 def end_of_turn_ids(tokenizer: Any) -> set[int]:
@@ -27,7 +50,9 @@ def end_of_turn_ids(tokenizer: Any) -> set[int]:
     ids: set[Any] = {tokenizer.eos_token_id} - {None}
     try:
         chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        rendered = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]
+        with bounds.limited():
+            bounds.measured(str(tokenizer.apply_chat_template(chat, tokenize=False)), chat)
+            rendered = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]
     except Exception:  # a template with rules of its own; the eos token is all that is known then
         return ids
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
