@@ -14,6 +14,7 @@ from engine.data.mapping import to_chat
 from engine.data.options import AS_FOUND, AUTO, MESSAGE_FIELDS, Reading
 from engine.data.report import FIRST_LINES, DataReport, merged
 from engine.data.shapes import UNKNOWN, Shape, chosen, detect, renamed
+from engine.data.shared import say_repeats
 from engine.errors import InputError, Problem
 
 Progress = Callable[[int, int], None]
@@ -63,6 +64,7 @@ def check_sources(
         tell = (lambda done, _, b=before, t=total: progress(b + done, t)) if progress else None
         reports.append(_Check(source, max_errors, setting, reading, tell, stop).run())
     whole = merged(Path(text), reports, max_errors)
+    say_repeats(whole, stop)
     if len({report.plain_text for report in reports if report.shape}) > 1:
         why = "mixes plain text with chats, which cannot be trained on together"
         whole.errors.append(Problem("mixed-shapes", why, "Train on one of them", setting=setting))
@@ -183,6 +185,8 @@ class _Check:
             bad_rows = sum(tally.count for tally in report.tallies.values() if tally.severity == "error")
             report.usable = rows - bad_rows - unanswered
         self.say_duplicates(duplicates)
+        duplicates.settle()
+        report.seen = duplicates
 
     def bad_row(self, bad: Bad, line: int, number: str) -> None:
         """One row cannot be used."""

@@ -23,8 +23,14 @@ _FOREIGN_ROWS = {
 _SPLIT = ": give each shape a file of its own"
 _MEDIA = ("images", "image", "videos", "video", "audios", "audio")
 _PREFERENCE = (("chosen", "rejected"), ("chosen", "reject"), ("messages", "rejected_response"),
-               ("messages", "rejected_messages"), ("response", "rejected_response"))  # fmt: skip
+               ("messages", "rejected_messages"), ("response", "rejected_response"), ("chosen_messages", "rejected_messages"),
+               ("chosen_response", "rejected_response"))  # fmt: skip
 _PREFERENCE_HINT = "They are for DPO and its like. To learn from the better answers only, keep those as messages"
+_JUDGED = ("completion", "messages", "conversations")  # what a true or false beside it is a judgement of
+_JUDGED_HINT = (
+    "They are for KTO and its like. To learn from the better answers only, keep those; if it means something else, "
+    "take it out"
+)
 _MAX_LITERAL = 1_000_000
 
 
@@ -59,11 +65,9 @@ def _refuse_by_name(row: dict[str, Any]) -> None:
         if row.get(key) and isinstance(row[key], str | list | dict):
             raise Bad("images", f"comes with {key}, which cannot be trained on here", IMAGES_HINT)
     for key in ("label", "kto_tag"):
-        if type(row.get(key)) is bool and ("completion" in row or key == "kto_tag"):
+        if type(row.get(key)) is bool and (key == "kto_tag" or any(name in row for name in _JUDGED)):
             raise Bad(
-                "preference-pairs",
-                f"is judged by {key} (true or false), which cannot be trained on here",
-                _PREFERENCE_HINT,
+                "preference-pairs", f"is judged by {key} (true or false), which cannot be trained on here", _JUDGED_HINT
             )
 
 

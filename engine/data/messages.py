@@ -26,6 +26,8 @@ NAMES: Mapping[str, str] = _NAMES
 SHAREGPT_NAMES: Mapping[str, str] = {**_NAMES, **FOREIGN}
 _PLAIN = frozenset(("system", "user", "assistant"))
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
+_THOUGHTS = ("reasoning", "thinking")
+_CALLS = ("tool_call", "tool_use", "function_call")
 _MEDIA = ("image", "video", "audio", "file")
 IMAGES_HINT = "Only text can be trained on here: take these rows out, or take their pictures and sounds out"
 _CALL_HINT = 'A call is {"name": …, "arguments": {…}}, as an object or as JSON text'
@@ -61,6 +63,9 @@ def _converted(message: Message, number: int, names: Mapping[str, str], role_key
     if role == "assistant":
         calls = message.get("tool_calls") or message.get("function_call")
         thought = message.get("reasoning_content")
+        if type(content) is list:
+            content, inner, thoughts = _sorted(content)
+            calls, thought = calls or inner, thought or thoughts
         out["content"] = "" if calls and content is None else _text(content, number, content_key, present)
         if calls:
             out["tool_calls"] = calls_of(calls, number)
@@ -75,6 +80,25 @@ def _converted(message: Message, number: int, names: Mapping[str, str], role_key
         return out
     out["content"] = _text(content, number, content_key, present)
     return out
+
+
+def _sorted(content: list[Any]) -> tuple[Any, list[Any], str]:
+    """Parts of an answer by what they are: the text of it, calls of tools, and what was thought before."""
+    rest, calls, thoughts = [], [], []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in _THOUGHTS:
+            words = next(
+                (part[key] for key in ("value", "text", "reasoning", "thinking") if isinstance(part.get(key), str)),
+                None,
+            )
+            rest.append(part) if words is None else thoughts.append(words)
+        elif kind in _CALLS:
+            value = next((part[key] for key in ("value", "tool_call", "function") if part.get(key) is not None), part)
+            calls += value if isinstance(value, list) else [value]
+        else:
+            rest.append(part)
+    return rest or (None if calls else rest), calls, "\n".join(thoughts)
 
 
 def _role(message: Message, number: int, names: Mapping[str, str], key: str) -> str:
@@ -141,10 +165,12 @@ def calls_of(value: Any, number: int) -> list[Message]:
 
 
 def _call(item: Any, number: int) -> Message:
+    if isinstance(item, str):
+        item = _json(item, f"message {number}: the tool call is not JSON")
     function = item.get("function", item) if isinstance(item, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
         raise Bad("bad-tool-call", f"message {number}: a tool call has no name", _CALL_HINT)
-    arguments = function.get("arguments", function.get("parameters"))
+    arguments = function.get("arguments", function.get("parameters", function.get("input")))
     if isinstance(arguments, str):
         arguments = _json(
             arguments or "{}", f"message {number}: the arguments of {clean(function['name'], 40)} are not JSON"

@@ -7,12 +7,15 @@ import re
 import orjson
 
 from engine.data.chat import Chat
+from engine.data.messages import FOREIGN
 
 NO_ANSWER = "no-answer"
 EMPTY_ANSWER, EMPTY_TURN = "empty-answer", "empty-turn"
 ROLES_ORDER, LAST_TURN = "roles-order", "last-turn"
 CONTROL, DAMAGED, MARKS = "control-characters", "damaged-text", "template-marks"
 LONG, DUPLICATE = "long-row", "duplicate"
+ACROSS_FILES, EVAL_IN_TRAIN = "duplicate-across-files", "eval-in-train"
+MUTED = "muted-answer"
 # Far beyond what any model reads at once: about a quarter of a million tokens.
 LONG_CHARACTERS = 1_000_000
 
@@ -36,14 +39,22 @@ WORDS = {
     LONG: (f"is longer than {LONG_CHARACTERS:,} characters", f"are longer than {LONG_CHARACTERS:,} characters",
            "They will be cut off at max_seq_length"),
     DUPLICATE: ("repeats an earlier row", "repeat an earlier row", "They count more than once in training"),
+    MUTED: ("says of an answer that it is not to be learned (weight 0)", "say of an answer that it is not to be learned (weight 0)",
+            "It is learned all the same: end such a chat before that answer, or take the row out"),
+    ACROSS_FILES: ("also stands in an earlier file", "also stand in an earlier file", "They count more than once in training"),
+    EVAL_IN_TRAIN: ("also stands in the training data", "also stand in the training data",
+                    "The eval loss will look better than it is: take them out of one of the two"),
 }  # fmt: skip
 
+_ANSWERING = frozenset({"assistant", *(word for word, role in FOREIGN.items() if role == "assistant")})
 _LETTERS = {"system": "s", "user": "u", "assistant": "a", "tool": "t"}
 _ORDER = re.compile(r"s?(?:ua(?:t+a)*+)*+(?:u|ua(?:t+a)*+t+)?")
 _SUSPICIOUS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufffd\ufffe\uffff]")
 _MARKS = re.compile(
     r"<\|(?:im_start|im_end|eot_id|start_header_id|end_header_id|endoftext|end|user|assistant|system)\|>"
 )
+# Marks by which other tools leave a message out of what is learned.
+_MUTES = re.compile(rb'"(?:(?:loss_)?weight"\s*:\s*0(?:\.0*)?|train(?:ing)?"\s*:\s*false)\s*[,}]')
 _known_orders: dict[str, tuple[str, ...]] = {}
 _NOTHING: tuple[str, ...] = ()
 
@@ -70,6 +81,8 @@ def remarks(chat: Chat, raw: bytes | None) -> tuple[tuple[str, ...] | list[str],
         and any("<|" in text and _MARKS.search(text) for text in texts)
     ):
         found.append(MARKS)
+    if raw is not None and (b'weight"' in raw or b'"train' in raw) and _MUTES.search(raw) and _muted(raw):
+        found.append(MUTED)
     if (raw is None or len(raw) > LONG_CHARACTERS) and sum(map(len, texts)) > LONG_CHARACTERS:
         found.append(LONG)
     return found, hash((pattern, *texts)) if chat.plain else _rich_hash(chat)
@@ -109,6 +122,21 @@ def _suspicious(texts: list[str], found: list[str]) -> None:
                 found.append(kind)
             if CONTROL in found and DAMAGED in found:
                 return
+
+
+def _muted(raw: bytes) -> bool:
+    """Whether an answer carries one of those marks; a user's turn may well."""
+    row = orjson.loads(raw)
+    lists = [row, *row.values()] if isinstance(row, dict) else [row]
+    messages = [m for part in lists if isinstance(part, list) for m in part if isinstance(m, dict)]
+    return any(
+        str(m.get("role") or m.get("from")).lower() in _ANSWERING
+        and (
+            any(m.get(key) == 0 for key in ("weight", "loss_weight"))
+            or any(m.get(key) is False for key in ("train", "training"))
+        )
+        for m in messages
+    )
 
 
 def _rich_hash(chat: Chat) -> int:

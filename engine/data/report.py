@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.data.duplicates import Duplicates
 from engine.data.remarks import NO_ANSWER, WORDS
 from engine.data.sources import Source
 from engine.errors import Problem
@@ -42,7 +43,9 @@ class Tally:
         file, line, message = self.places[0]
         one, several, hint = WORDS.get(self.kind, ("", "", self.hint))
         if one:
-            message = f"{self.count:,} of {rows:,} rows {several}" if self.count > 1 else f"1 of {rows:,} rows {one}"
+            first, message = message, f"{self.count:,} of {rows:,} rows {several if self.count > 1 else one}"
+            if first:
+                message += f", the first in {first}" if self.count > 1 else f", in {first}"
         elif self.count > 1:
             message = f"{message}; {self.count:,} rows in all"
         more = [str(place[1]) for place in self.places[1:] if place[0] == file and place[1] is not None]
@@ -59,7 +62,8 @@ class DataReport:
     those without one. ``errors`` are the first ones found and at least one of each kind; ``error_count`` is the number
     of all rows that cannot be used, and of files. Rows that are left out instead are in ``skipped`` by kind.
     ``tallies`` count every kind of error and warning. ``format``, ``shape`` and ``mapping`` are what was detected (or
-    chosen), in words; ``files`` are the reports of the single files where there are several.
+    chosen), in words; ``files`` are the reports of the single files where there are several, ``seen`` the hashes of one
+    file's rows.
     """
 
     path: Path
@@ -79,6 +83,7 @@ class DataReport:
     tallies: dict[str, Tally] = field(default_factory=dict)
     files: list[DataReport] = field(default_factory=list)
     source: Source | None = None
+    seen: Duplicates | None = field(default=None, repr=False, compare=False)
 
     def tally(self, kind: str, severity: str, line: int | None, message: str, hint: str = "") -> None:
         """Count one error or warning."""

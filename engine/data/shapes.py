@@ -22,7 +22,7 @@ ANSWERS = ("output", "response", "completion", "answer")
 PAIRS = (("prompt", "completion", PROMPT), ("prompt", "response", PROMPT), ("prompt", "output", PROMPT), ("prompt", "answer", PROMPT),
          ("query", "response", QUERY), ("question", "answer", QUERY), ("question", "response", QUERY), ("query", "answer", QUERY),
          ("input", "output", QUERY), ("inputs", "targets", QUERY), ("problem", "solution", QUERY), ("user", "assistant", QUERY),
-         ("human", "assistant", QUERY))  # fmt: skip
+         ("human", "assistant", QUERY), ("input", "target", QUERY), ("q", "a", QUERY))  # fmt: skip
 # Keys by which a JSON object is a row itself, and no object that holds rows.
 ROW_KEYS = frozenset((*LIST_KEYS, "instruction", "prompt", "query", "question", "text", "history", "tools", "images",
                       "chosen", "rejected"))  # fmt: skip

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from engine.data import Chat
-from engine.worker import prefixes, ways
+from engine.worker import bounds, prefixes, ways
 from engine.worker.ways import Way
 
-_IGNORED = -100
+IGNORED = -100
+"""The label of a token that is not learned."""
 _PROBES = (
     [prefixes.USER, prefixes.ANSWER, prefixes.USER],
     [prefixes.USER, prefixes.ANSWER, prefixes.USER, prefixes.ANSWER],
@@ -61,7 +64,7 @@ class Marked:
     def labels(self) -> list[int]:
         """The ids again, -100 where nothing is learned."""
         kept = self.kept
-        return [token if bit else _IGNORED for token, bit in zip(self.ids[:kept], self.trained[:kept], strict=True)]
+        return [token if bit else IGNORED for token, bit in zip(self.ids[:kept], self.trained[:kept], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Marker:
             raise CannotRender(way.why_not)
         try:
             marked = self._by_prefixes(way, chat) if way.name == ways.PREFIX else self._by_template(way, chat)
-            if names := _names_of_tools(chat):
+            if names := names_of_tools(chat):
                 text = ways.renderer(self.tokenizer, way.template, chat.tools)(chat.messages, False)
                 marked.unwritten = tuple(name for name in names if name not in text)
             return marked
@@ -155,8 +158,11 @@ class Marker:
 
     def _by_template(self, way: Way, chat: Chat) -> Marked:
         marks = way.name in (ways.OWN, ways.TRL)
-        out = self.tokenizer.apply_chat_template(chat.messages, tools=chat.tools, chat_template=way.template, tokenize=True,
-                                                 return_dict=True, return_assistant_tokens_mask=marks)  # fmt: skip
+        if bounds.is_on():  # text beyond all measure is seen before it is cut into tokens
+            ways.renderer(self.tokenizer, way.template, chat.tools)(chat.messages, False)
+        with bounds.limited():
+            out = self.tokenizer.apply_chat_template(chat.messages, tools=chat.tools, chat_template=way.template, tokenize=True,
+                                                     return_dict=True, return_assistant_tokens_mask=marks)  # fmt: skip
         ids = list(out["input_ids"])
         trained = list(out["assistant_masks"]) if marks else [1] * len(ids)
         return Marked(ids, trained, way.name, self.limit)
@@ -164,20 +170,22 @@ class Marker:
     def _by_prefixes(self, way: Way, chat: Chat) -> Marked:
         found = prefixes.find(ways.renderer(self.tokenizer, way.template, chat.tools), chat.messages, way.habits)
         encoded = self._encoded(found.text)
-        ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
+        return self.placed(way, found, list(encoded["input_ids"]), encoded["offset_mapping"])
+
+    def placed(self, way: Way, found: prefixes.Found, ids: list[int], offsets: Sequence[tuple[int, int]]) -> Marked:
+        """The tokens of a rendered chat, those within its proven turns trained; only a few of the offsets are looked at."""
         trained = [0] * len(ids)
-        starts = [start for start, _ in offsets]
         for start, end in found.spans:
-            first, last = bisect_left(starts, start), bisect_left(starts, end)
+            first, last = (bisect_left(offsets, place, key=itemgetter(0)) for place in (start, end))
             # A token that begins in the header is the answer's where only space of the header is in it.
-            if first and offsets[first - 1][1] > start and not found.text[starts[first - 1] : start].strip():
+            if first and offsets[first - 1][1] > start and not found.text[offsets[first - 1][0] : start].strip():
                 first -= 1
             last = self._without_space_after_the_end(ids, offsets, found.text[:end], first, last)
             trained[first:last] = [1] * (last - first)
         return Marked(ids, trained, way.name, self.limit, tuple(found.unproven))
 
     def _without_space_after_the_end(
-        self, ids: list[int], offsets: list[tuple[int, int]], text: str, first: int, last: int
+        self, ids: list[int], offsets: Sequence[tuple[int, int]], text: str, first: int, last: int
     ) -> int:
         """Where a turn's last special token ends it, what is only space behind it is nobody's to learn."""
         place = last
@@ -201,7 +209,7 @@ def _cut_up(text: str, offsets: list[tuple[int, int]]) -> list[str]:
     return pieces
 
 
-def _names_of_tools(chat: Chat) -> list[str]:
+def names_of_tools(chat: Chat) -> list[str]:
     """The names of the tools that a row offers and calls."""
     called = [call for message in chat.messages for call in message.get("tool_calls") or ()]
     functions = [item.get("function") for item in [*(chat.tools or ()), *called] if isinstance(item, dict)]

@@ -8,11 +8,14 @@ import signal
 import sys
 from pathlib import Path
 
+from engine.worker import bounds
+
 
 def main() -> int:
     """Write all rows, or what is wrong, to standard output."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever asked has gone: so do we
     # Libraries that print something must not be taken for rows.
+    bounds.all_memory()
     out = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
     os.dup2(2, 1)
 

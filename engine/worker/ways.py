@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.text import clean
-from engine.worker import prefixes
+from engine.worker import bounds, prefixes
 
 OWN, TRL, PREFIX, WHOLE, TEXT = "own", "trl", "prefix", "whole", "text"
 WORDS = {
@@ -71,12 +71,19 @@ def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way
 
     if not tokenizer.is_fast:
         return Way("", template, "this tokenizer does not tell where in the text its tokens are")
+    try:
+        renderer(tokenizer, template, tools)([prefixes.USER, prefixes.ANSWER], False)
+    except (MemoryError, bounds.TooMuch) as error:
+        return Way("", template, reason(error))
+    except Exception:  # it refuses this chat: what it does with others shows below
+        pass
     if has_generation_markers(template) and _marks(tokenizer, template, tools):
         return replace(Way(OWN, template), unseen=_unseen(tokenizer, template, template, tools))
     bare = copy.copy(tokenizer)
     bare.chat_template = template
     try:
-        patched = get_training_chat_template(bare)
+        with bounds.limited():
+            patched = get_training_chat_template(bare)
     except Exception:  # it knows no training version, or tried a chat that the template refuses
         patched = None
     if patched is None or not _marks(tokenizer, patched, tools):
@@ -90,8 +97,9 @@ def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way
 def _marks(tokenizer: Any, template: str, tools: list[Any] | None) -> bool:
     """Whether an answer is within the marks: some templates leave out text that is no list of parts, as for pictures."""
     try:
-        out = tokenizer.apply_chat_template([prefixes.USER, prefixes.ANSWER], tools=tools, chat_template=template, tokenize=True,
-                                            return_dict=True, return_assistant_tokens_mask=True)  # fmt: skip
+        with bounds.limited():
+            out = tokenizer.apply_chat_template([prefixes.USER, prefixes.ANSWER], tools=tools, chat_template=template, tokenize=True,
+                                                return_dict=True, return_assistant_tokens_mask=True)  # fmt: skip
     except Exception:  # it refuses this chat: what it does with the rows shows when they are marked
         return True
     said = tokenizer.decode([token for token, bit in zip(out["input_ids"], out["assistant_masks"], strict=True) if bit])
@@ -144,8 +152,10 @@ def renderer(tokenizer: Any, template: str, tools: list[Any] | None) -> prefixes
     """Renders messages to text with one template and one row's tools."""
 
     def render(messages: list[dict[str, Any]], asks: bool) -> str:
-        return str(tokenizer.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False,
-                                                 add_generation_prompt=asks))  # fmt: skip
+        with bounds.limited():
+            text = str(tokenizer.apply_chat_template(messages, tools=tools, chat_template=template, tokenize=False,
+                                                     add_generation_prompt=asks))  # fmt: skip
+        return bounds.measured(text, messages)
 
     return render
 
@@ -157,5 +167,7 @@ def specials(tokenizer: Any) -> list[str]:
 
 def reason(error: Exception) -> str:
     """What a template said when it refused a chat, in one line."""
+    if isinstance(error, MemoryError):
+        return "the chat template takes more memory than a chat can need"
     lines = str(error).strip().splitlines()
     return clean(lines[0], 200) if lines else type(error).__name__

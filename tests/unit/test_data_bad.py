@@ -208,6 +208,17 @@ REFUSED = [
     rows_case("prompt and pairs", [{"prompt": "p", "chosen": "a", "rejected": "b"}], "preference-pairs", "", 1),
     rows_case("rejected response", after(GOOD, said(U, A, rejected_response="b")), "preference-pairs"),
     rows_case("ShareGPT pairs", after(SHARE, {**SHARE, "chosen": GPT, "rejected": GPT}), "preference-pairs"),
+    rows_case("pairs of messages", [{"chosen_messages": [U, A], "rejected_messages": [U, A]}], "preference-pairs", "chosen_messages", 1),
+    rows_case("judged chat", after(GOOD, said(U, A, label=False)), "preference-pairs", "label"),
+    rows_case("judged conversation", after(SHARE, {**SHARE, "label": True}), "preference-pairs", "label"),
+    rows_case("call in a part that is no JSON", after(GOOD, said(U, {"role": "assistant", "content": [{"type": "tool_call", "value": "{"}]})),
+              "bad-tool-call", "not JSON"),
+    rows_case("call in a part without a name", after(GOOD, said(U, {"role": "assistant", "content": [{"type": "tool_use", "input": {}}]})),
+              "bad-tool-call", "no name"),
+    rows_case("thought without words", after(GOOD, said(U, {"role": "assistant", "content": [{"type": "reasoning", "value": 3}]})),
+              "bad-content", "reasoning"),
+    rows_case("call in a user's part", after(GOOD, said({"role": "user", "content": [{"type": "tool_call", "value": "{}"}]}, A)),
+              "bad-content", "tool_call"),
     rows_case("several answers", after(ALPACA, {**ALPACA, "output": ["a", "b"]}), "preference-pairs"),
     rows_case("judged", after(PROMPT, {**PROMPT, "label": True}), "preference-pairs", "label"),
     rows_case("judged by tag", after(GOOD, said(U, A, kto_tag=False)), "preference-pairs", "kto_tag"),
@@ -251,6 +262,10 @@ SHAPES = [
 ]  # fmt: skip
 
 WARNINGS = [
+    warned("weight of nothing", [said(U, {**A, "weight": 0})], "muted-answer", 1),
+    warned("loss weight of nothing", [said({**U, "loss_weight": 0.0}, {**A, "loss_weight": 0.0})], "muted-answer", 1),
+    warned("not for training", [{"conversations": [HUMAN, {**GPT, "train": False}]}], "muted-answer", 1),
+    warned("a bare list of messages", [[U, {**A, "training": False}]], "muted-answer", 1),
     warned("no answer", after(GOOD, said(U)), "no-answer"),
     warned("blank answer", after(GOOD, said(U, {"role": "assistant", "content": " \n\t"})), "no-answer"),
     warned("one blank answer of two", after(GOOD, said(U, {"role": "assistant", "content": ""}, U, A)), "empty-answer"),

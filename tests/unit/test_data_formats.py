@@ -102,6 +102,8 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
     {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": '{"city": "서울"}'}},
     {"role": "function_call", "content": '{"name": "weather", "arguments": {"city": "서울"}}'},
     {"role": "tool_call", "content": '[{"name": "weather", "arguments": {"city": "서울"}}]'},
+    {"role": "assistant", "content": [{"type": "tool_call", "value": '{"name": "weather", "arguments": {"city": "서울"}}'}]},
+    {"role": "assistant", "content": [{"type": "text", "text": ""}, {"type": "tool_use", "name": "weather", "input": {"city": "서울"}}]},
 ])  # fmt: skip
 @pytest.mark.parametrize("answer", [
     {"role": "tool", "content": '{"t":3}'}, {"role": "observation", "content": '{"t":3}'}, {"role": "tool", "content": {"t": 3}},
@@ -130,6 +132,27 @@ def test_sharegpt_with_tools(tmp_path: Path) -> None:
     (chat,) = read_chats(datafiles.jsonl(tmp_path / "x.jsonl", [row]))
     assert [m["role"] for m in chat.messages] == ["system", "user", "assistant", "tool", "assistant"]
     assert chat.messages[2]["tool_calls"] == [CALL] and chat.tools == [TOOL]
+
+
+def test_thoughts_and_calls_among_the_parts_of_an_answer(tmp_path: Path) -> None:
+    parts = [{"type": "reasoning", "value": "hm"}, {"type": "text", "value": "Let me see."},
+             {"type": "tool_call", "value": '{"name": "weather", "arguments": {"city": "서울"}}'},
+             {"type": "tool_call", "value": json.dumps(CALL)}]  # fmt: skip
+    asked = [{"type": "text", "value": "?"}]
+    row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": parts}]}
+    for path in (datafiles.jsonl(tmp_path / "x.jsonl", [row]), datafiles.parquet(tmp_path / "x.parquet", [row])):
+        (chat,) = read_chats(path)
+        assert chat.messages[1] == {"role": "assistant", "content": "Let me see.", "tool_calls": [CALL, CALL], "reasoning_content": "hm"}
+    thinking = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": [
+        {"type": "thinking", "thinking": "hm", "signature": "x"}, {"type": "text", "text": "3"}]}]}  # fmt: skip
+    (chat,) = read_chats(datafiles.jsonl(tmp_path / "y.jsonl", [thinking]))
+    assert chat.messages[1] == {"role": "assistant", "content": "3", "reasoning_content": "hm"}
+
+
+def test_weights_of_other_turns_are_no_remark(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": f"{n}", "weight": 0}, {"role": "assistant", "content": "a", "weight": weight}],
+             "weight": 0, "training": False} for n, weight in enumerate((1, 0.5, None))]  # fmt: skip
+    assert not check_file(datafiles.jsonl(tmp_path / "x.jsonl", rows)).tallies
 
 
 def test_a_call_and_its_keys_survive(tmp_path: Path) -> None:
@@ -183,6 +206,9 @@ TWO = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     ({"Instruction": "q", "Input": "", "Response": "a"}, "alpaca"),
     ({"inputs": "q", "targets": "a"}, "query_response"),
     ({"user": "q", "assistant": "a"}, "query_response"),
+    ({"id": "1", "category": "c", "q": "q", "a": "a", "sources": ["s"]}, "query_response"),
+    ({"input": "q", "target": "a"}, "query_response"),
+    ({"input": TWO[:1], "target": "a"}, "query_response"),
     ({"conversation": [{"input": "q", "output": "a"}]}, "sharegpt"),
     ({"conversation": [{"system": "s", "human": "q", "assistant": "a"}]}, "sharegpt"),
     ({"contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]}, "sharegpt"),

@@ -12,6 +12,7 @@ import traceback
 from typing import Any
 
 from engine.text import clean
+from engine.worker import bounds
 from engine.worker.inspect.answers import Answers, Refused
 
 IDLE_SECONDS = 900.0
@@ -89,6 +90,7 @@ def main() -> None:
     # Nothing is fetched here: what is not on this machine is said to be missing.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    bounds.switch_on()
     line, answers = Line(), Answers()
     while True:
         try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.data import Chat, Reading
+from engine.data import Chat, Reading, numbered_chats
 from engine.errors import TunedeckError
+from engine.modelfiles import no_files
 from engine.preflight import is_local_model
 from engine.text import clean
+from engine.worker import bounds
 from engine.worker.inspect.rows import Files
+from engine.worker.owncode import may_run
 
 _MODELS = 2
 _MOST_TOKENS, _MOST_ROWS = 20_000, 10_000
@@ -34,6 +36,8 @@ class Answers:
     def __init__(self) -> None:
         self._models: OrderedDict[object, tuple[Any, str]] = OrderedDict()
         self._facts: OrderedDict[object, dict[str, Any]] = OrderedDict()
+        self._endless: set[object] = set()
+        self._asked: object = None
         self._files = Files()
 
     def answer(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
@@ -44,6 +48,10 @@ class Answers:
             raise Refused("bad-request", f"nothing is known of {clean(request.get('ask'), 40)!r}")
         try:
             return verb(request, check)
+        except bounds.Endless as error:
+            if self._asked is not None:
+                self._endless.add(self._asked)
+            raise _endless(error) from None
         except TunedeckError as error:
             problem = error.problems[0]
             where = f"{problem.where}: " if problem.where else ""
@@ -88,44 +96,24 @@ class Answers:
         }  # fmt: skip
 
     def _lengths(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
-        from engine.worker.marking import CannotRender
+        from engine.worker.inspect import lengths
 
-        marker, _, _ = self._marker(request)
-        cursor, row = self._cursor(request), _number(request, "row", 0)
-        last = row + min(_number(request, "count", 500), _MOST_ROWS)
-        until = time.monotonic() + float(request.get("seconds") or _SECONDS)
-        out: dict[str, Any] = {
-            "row": row,
-            "lines": [],
-            "lengths": [],
-            "learned": [],
-            "answered": [],
-            "refused": [],
-            "next": None,
-        }
-        while row < last:
-            check()
-            found = cursor.row(row, check)
-            if found is None:
-                return out
-            try:
-                self._way(marker, found[1])
-                marked = marker.mark(found[1])
-                length, learned = len(marked.ids), marked.learned
-            except CannotRender as error:
-                length = learned = 0
-                out["refused"].append({"row": row, "line": found[0], "message": str(error)})
-            answered = int(found[1].answered)
-            for name, value in (("lines", found[0]), ("lengths", length), ("learned", learned), ("answered", answered)):
-                out[name].append(value)
-            row += 1
-            if time.monotonic() > until:
-                break
-        out["next"] = row
-        return out
+        marker = self._marker(request)[0]
+        seconds = float(request.get("seconds") or _SECONDS)
+        sample = _number(request, "sample", 0)
+
+        def proper(chat: Chat) -> None:
+            self._way(marker, chat)
+
+        if sample:
+            rows = numbered_chats(*self._named(request))
+            return lengths.sampled(marker, rows, min(sample, _MOST_ROWS), seconds, check, proper)
+        row, count = _number(request, "row", 0), min(_number(request, "count", 500), _MOST_ROWS)
+        return lengths.counted(marker, self._cursor(request), row, count, seconds, check, proper)
 
     def _costs(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
         from engine.worker.inspect.costs import NoAdapter, costs
+        from engine.worker.inspect.fitting import DoesNotFit
 
         settings, machine = request.get("settings"), request.get("machine")
         if not isinstance(settings, dict) or not isinstance(machine, dict):
@@ -134,9 +122,14 @@ class Answers:
             machine = {**machine, "capability": tuple(machine["capability"])}
         check()
         name = str(settings.get("base_model"))
+        _refuse_pipes(name)
+        trust = may_run(name, settings.get("revision") or None, settings.get("trust_remote_code"))
         try:
-            settings = {**settings, "base_model": str(Path(name).expanduser()) if name.startswith("~") else name}
+            settings = {**settings, "base_model": str(Path(name).expanduser()) if name.startswith("~") else name,
+                        "trust_remote_code": trust}  # fmt: skip
             return costs(settings, machine, chats=request.get("chats") is not False)
+        except DoesNotFit as error:
+            raise Refused(error.kind, error.message, error.hint) from error
         except NoAdapter as error:
             text = clean(" ".join(str(error).split()), 300)
             if "arget modules" in text:
@@ -154,7 +147,7 @@ class Answers:
             return "plain text is learned as it stands"
         if not marker.tokenizer.chat_template:
             raise Refused("no-template", "the model has no chat template, so chats cannot be rendered",
-                          "Choose the template of the model's family")  # fmt: skip
+                          "Set chat_template_path to the template of the model's family")  # fmt: skip
         way = marker.way(chat.tools)
         if not way.name:
             raise Refused("cannot-mark", way.why_not, "Set assistant_only_loss to false to learn from the whole text")
@@ -171,13 +164,17 @@ class Answers:
         return found
 
     def _cursor(self, request: Request) -> Any:
+        path, reading = self._named(request)
+        return self._files.cursor(path, reading, str(request.get("ask")))
+
+    @staticmethod
+    def _named(request: Request) -> tuple[Path, Reading]:
+        """The file that is meant, and how it is read."""
         file, reading = request.get("file"), request.get("reading") or {}
         if not isinstance(file, str) or not file or not isinstance(reading, dict):
             raise Refused("bad-request", "no file is named")
-        asked = Reading(
-            str(reading.get("format") or "auto"), dict(reading.get("fields") or {}), bool(reading.get("skip"))
-        )
-        return self._files.cursor(Path(file).expanduser(), asked, str(request.get("ask")))
+        fields = dict(reading.get("fields") or {})
+        return Path(file).expanduser(), Reading(str(reading.get("format") or "auto"), fields, bool(reading.get("skip")))
 
     def _marker(self, request: Request) -> tuple[Any, dict[str, Any], str]:
         """A marker over the tokenizer that is meant, its model, and what was done about the pad token."""
@@ -188,9 +185,13 @@ class Answers:
         model = {
             "base_model": str(Path(name).expanduser()) if name.startswith("~") else name,
             "revision": given.get("revision") or None,
-            "trust_remote_code": given.get("trust_remote_code") is True,
+            "trust_remote_code": may_run(name, given.get("revision") or None, given.get("trust_remote_code")),
             "template": given.get("template") or None,
         }
+        _refuse_pipes(name)
+        self._asked = self._key(model)
+        if self._asked in self._endless:  # it took its time once: not again at every question
+            raise _endless(bounds.Endless())
         only = request.get("assistant_only_loss", "auto") is not False
         marker, notice = self._loaded(model, only)
         limit = request.get("max_seq_length")
@@ -228,6 +229,16 @@ class Answers:
             except OSError:
                 times.append(0)
         return (*(model[name] for name in ("base_model", "revision", "trust_remote_code", "template")), *times)
+
+
+def _refuse_pipes(name: str) -> None:
+    """A library that opens a pipe waits for ever, and can be asked nothing more."""
+    if found := no_files(Path(name).expanduser()):
+        raise Refused("bad-model", f"{clean(found[0], 100)} is no regular file", "Give a complete model directory")
+
+
+def _endless(error: bounds.Endless) -> Refused:
+    return Refused("endless-template", str(error), "Set chat_template_path to another template")
 
 
 def _no_tokenizer(name: str, error: Exception) -> Refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.worker.inspect import fitting
 from engine.worker.recipe import Machine, resolve
 
 
@@ -12,7 +13,14 @@ class NoAdapter(Exception):
 
 
 def costs(settings: dict[str, Any], machine: dict[str, Any], *, chats: bool) -> dict[str, Any]:
-    """Counts of parameters, sizes of the model, and what each ``auto`` would choose.
+    """Counts of parameters, sizes of the model, and what each ``auto`` would choose."""
+    known = sizes(settings, cuda=bool(machine.get("cuda")))
+    recipe = resolve(settings, Machine(**machine), marking="marked" if chats else "", sizes=known)
+    return {**known, "chosen": recipe.as_chosen()}
+
+
+def sizes(settings: dict[str, Any], *, cuda: bool) -> dict[str, Any]:
+    """Counts of parameters and sizes of the model and its adapter.
 
     The model is built on torch's ``meta`` device, where a tensor has a shape and no memory, and PEFT puts the adapter into
     it as for a run. So the count is PEFT's own: also for fused experts, tied embeddings, Conv1D and ``all-linear``, which
@@ -24,11 +32,17 @@ def costs(settings: dict[str, Any], machine: dict[str, Any], *, chats: bool) -> 
 
     from engine.worker.train import lora_config
 
-    model_config = AutoConfig.from_pretrained(settings["base_model"], revision=settings["revision"],
-                                              trust_remote_code=settings["trust_remote_code"])  # fmt: skip
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=settings["trust_remote_code"])
-    sizes = _sizes(model, model_config)
+    try:
+        model_config = AutoConfig.from_pretrained(settings["base_model"], revision=settings["revision"],
+                                                  trust_remote_code=settings["trust_remote_code"])  # fmt: skip
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=settings["trust_remote_code"])
+    except (ValueError, KeyError) as error:
+        fitting.refuse_unknown(error)
+        raise
+    fitting.check_weights(model, settings)
+    fitting.check_saved(model, settings)
+    found = _sizes(model, model_config)
     # How the adapter's weights begin needs the model's; how many there are does not.
     adapter = lora_config({**settings, "init_lora_weights": "default"})
     try:
@@ -37,16 +51,8 @@ def costs(settings: dict[str, Any], machine: dict[str, Any], *, chats: bool) -> 
     except Exception as error:
         raise NoAdapter(str(error)) from error
     trainable = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
-    recipe = resolve(settings, Machine(**machine), marking="marked" if chats else "")
-    sizes["layer"].update(_adapted(tuned, sizes["layers"]))
-    return {
-        "trainable": trainable, "cuda": recipe.cuda, **sizes,
-        "chosen": {
-            "dtype": recipe.dtype, "attn_implementation": recipe.attn_implementation, "optim": recipe.optim,
-            "gradient_checkpointing": recipe.gradient_checkpointing, "use_liger_kernel": recipe.use_liger_kernel,
-            "packing": recipe.packing, "padding_free": recipe.padding_free,
-        },
-    }  # fmt: skip
+    found["layer"].update(_adapted(tuned, found["layers"]))
+    return {"trainable": trainable, "cuda": cuda, **found}
 
 
 def _sizes(model: Any, model_config: Any) -> dict[str, Any]:

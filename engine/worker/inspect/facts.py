@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import templates
+from engine.models.cache import model_folder
 from engine.text import clean
 from engine.worker import ways
 from engine.worker.chat import end_of_turn_ids
@@ -57,7 +59,7 @@ def facts(marker: Marker, model: dict[str, Any], pad_notice: str) -> dict[str, A
         say(
             "no-template",
             "the model has no chat template, so chats cannot be rendered",
-            "Choose the template of the model's family",
+            templates.advice(model_folder(model["base_model"], model["revision"])),
         )
     if tokenizer.eos_token_id is None:
         say("no-eos", "the tokenizer has no token that ends a text", "The tuned model may not stop", "warning")
@@ -81,10 +83,14 @@ def facts(marker: Marker, model: dict[str, Any], pad_notice: str) -> dict[str, A
     if size is not None:
         used = {**tokenizer.added_tokens_decoder, **dict.fromkeys(tokenizer.all_special_ids)}
         out["outside"] = [_token(tokenizer, number) for number in sorted(used) if number >= size][:_SHOWN]
-        if out["outside"]:
-            names = ", ".join(f"{clean(t['token'], 40)} ({t['id']})" for t in out["outside"])
-            say("token-outside", f"the model's embedding has {size} rows; these tokens lie outside: {names}",
-                "Rows that hold them cannot be trained on; take the tokenizer that belongs to the model", "warning")  # fmt: skip
+        ordinary = sum(number >= size and number not in used for number in tokenizer.get_vocab().values())
+        lying = [f"{clean(t['token'], 40)} ({t['id']})" for t in out["outside"]]
+        if ordinary:
+            lying.append(f"{ordinary:,} of the vocabulary")
+        if lying:
+            say("token-outside", f"the model's embedding has {size} rows; these tokens lie outside: {', '.join(lying)}",
+                "Rows that hold them cannot be trained on; take the tokenizer that belongs to the model",
+                "error" if ordinary else "warning")  # fmt: skip
     out["problems"] = problems
     return out
 
