@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine.data import Chat, Reading, numbered_chats
 from engine.data.sources import parse
 from engine.preflight import held_out
 from engine.text import clean_path
 from engine.worker.failure import CannotTrain
-from engine.worker.marking import CannotRender, Marker
+from engine.worker.many import marked
+from engine.worker.marking import IGNORED, CannotRender, Marked, Marker
 
 _BLOCK = 1000
-_TELL_SECONDS = 1.0
-# (rows done): told about once a second.
+_TELL_SECONDS = 0.8
+# (rows done): told about once a second, and at the end.
 Tell = Callable[[int], None]
 
 
@@ -97,52 +98,77 @@ def _held_out(rows: list[Row], config: dict[str, Any]) -> tuple[list[Row], list[
 
 
 def tokenised(rows: Iterable[Row], marker: Marker, tell: Tell | None = None) -> Tokenised:
-    """Token ids and labels of the rows, cut where the marker says; rows without anything to learn are left out."""
+    """Token ids and labels of the rows, cut where the marker says; rows without anything to learn are left out.
+
+    ``tell`` hears how many rows are done: about every second, and at the end.
+    """
     import pyarrow as pa
     from datasets import Dataset
 
-    out = Tokenised()
-    blocks: list[pa.Table] = []
-    ids: list[list[int]] = []
-    labels: list[list[int]] = []
-    kind = pa.list_(pa.int32())
-
-    def close() -> None:
-        if ids or not blocks:
-            blocks.append(pa.table({"input_ids": pa.array(ids, kind), "labels": pa.array(labels, kind)}))
-            ids.clear()
-            labels.clear()
-
-    told = time.monotonic()
-    for row in rows:
+    rows = rows if isinstance(rows, list) else list(rows)
+    out, blocks, told = Tokenised(), _Blocks(), time.monotonic()
+    for row, one in zip(rows, marked(marker, (row.chat for row in rows)), strict=True):
         out.given += 1
-        if _marked(row, marker, out, ids, labels) and len(ids) >= _BLOCK:
-            close()
+        if _stays(one, row, out):
+            blocks.add(one)
         if tell is not None and time.monotonic() - told > _TELL_SECONDS:
             told = time.monotonic()
             tell(out.given)
-    close()
-    out.dataset = Dataset(pa.concat_tables(blocks))
+    out.dataset = Dataset(pa.concat_tables(blocks.tables()))
+    if tell is not None:
+        tell(out.given)
     return out
 
 
-def _marked(row: Row, marker: Marker, out: Tokenised, ids: list[list[int]], labels: list[list[int]]) -> bool:
-    try:
-        marked = marker.mark(row.chat)
-    except CannotRender as refusal:
-        out.refused.append(f"{row.where}: {refusal}")
+class _Blocks:
+    """Rows as Arrow tables of some thousand rows each: a few bytes a token."""
+
+    def __init__(self) -> None:
+        self._rows: list[Marked] = []
+        self._tables: list[Any] = []
+
+    def add(self, row: Marked) -> None:
+        """One more row."""
+        self._rows.append(row)
+        if len(self._rows) >= _BLOCK:
+            self._close()
+
+    def tables(self) -> list[Any]:
+        """All of them; one without rows if there are none."""
+        if self._rows or not self._tables:
+            self._close()
+        return self._tables
+
+    def _close(self) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        ends = np.cumsum([0, *(row.kept for row in self._rows)], dtype=np.int32)
+        ids, trained = np.empty(ends[-1], np.int32), np.empty(ends[-1], bool)
+        for row, begin, end in zip(self._rows, ends, ends[1:], strict=False):
+            ids[begin:end] = row.ids[: row.kept]
+            trained[begin:end] = np.frombuffer(bytes(row.trained[: row.kept]), bool)
+        columns = {"input_ids": ids, "labels": np.where(trained, ids, np.int32(IGNORED))}
+        self._tables.append(
+            pa.table({name: pa.ListArray.from_arrays(ends, values) for name, values in columns.items()})
+        )
+        self._rows.clear()
+
+
+def _stays(one: Marked | CannotRender, row: Row, out: Tokenised) -> TypeGuard[Marked]:
+    """Whether a row stays; what becomes of it is counted."""
+    if isinstance(one, CannotRender):
+        out.refused.append(f"{row.where}: {one}")
         return False
-    if not any(marked.trained):
+    if not any(one.trained):
         out.unplaced += 1
         return False
-    out.unproven += bool(marked.unproven)
-    if not marked.learned:
+    out.unproven += bool(one.unproven)
+    if not one.learned:
         out.empty += 1
         return False
-    out.cut += marked.is_cut
-    out.unwritten += bool(marked.unwritten)
-    ids.append(marked.input_ids)
-    labels.append(marked.labels)
+    out.cut += one.is_cut
+    out.unwritten += bool(one.unwritten)
     return True
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import random
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ from rich.cells import cell_len
 
 from engine.config import RunConfig
 from engine.data import Cancelled
+from engine.preflight.counting import Count, Part
+from engine.preflight.lengths import summarise
 from tests import datafiles
 from tests.inspected import FACTS
 from tests.support import write_rows
@@ -20,21 +20,34 @@ from tui.glyphs import ASCII
 from tui.launch.model import FormModel
 from tui.preview import about, lengthtext, rowtext, searching
 from tui.preview.asked import NotYet, of_config, of_form
-from tui.preview.lengthstats import LengthStats
+from tui.preview.measuring import Measuring
 from tui.preview.tokens import Tokens, visible
 from tui.preview.walk import Walk, place_of
 
 
 def measured(
-    lengths: list[int], limit: int, learned: list[int] | None = None, refused: tuple[int, ...] = ()
-) -> LengthStats:
-    stats = LengthStats(limit)
+    lengths: list[int],
+    limit: int,
+    learned: list[int] | None = None,
+    refused: tuple[int, ...] = (),
+    *,
+    whole: bool = True,
+) -> Measuring:
+    """All rows of one file; ``learned`` are the first tokens of each that are."""
+    counts = [Count(Path("rows.jsonl"), {})]
     for first in range(0, len(lengths), 7):
         part = lengths[first : first + 7]
         bits = (learned or [1] * len(lengths))[first : first + 7]
         marks = [{"row": r, "line": r + 1, "message": "no"} for r in refused if first <= r < first + 7]
-        stats.add(0, {"row": first, "lengths": part, "learned": bits, "refused": marks, "next": None})
-    return stats
+        counts[0].rows.add({"lengths": part, "spans": [[0, bit] if bit else [] for bit in bits], "refused": marks,
+                            "answered": [1] * len(part)})  # fmt: skip
+    config = RunConfig(train_path="rows.jsonl", output_dir="o", base_model="m", max_seq_length=limit)
+    if whole:
+        counts[0].complete, counts[0].total = True, len(lengths)
+    else:
+        counts[0].sample = counts[0].rows
+    part = Part(Path("rows.jsonl"), rows=len(lengths) if whole else 100 * len(lengths))
+    return Measuring(limit, summarise(config, [part], counts), counts, whole)
 
 
 def row(
@@ -46,54 +59,28 @@ def row(
                   special=[int(at in special) for at in range(len(texts))], **more)  # fmt: skip
 
 
-def test_sums_agree_with_counting_one_by_one() -> None:
-    dice = random.Random(5)
-    lengths = [dice.randrange(1, 900) for _ in range(1000)]
-    learned = [dice.randrange(0, 3) for _ in lengths]
-    stats = measured(lengths, 500, learned)
-    assert (stats.rows, stats.tokens, stats.learned) == (1000, sum(lengths), sum(learned))
-    assert stats.cut == sum(n > 500 for n in lengths) and stats.kept == sum(min(n, 500) for n in lengths)
-    assert stats.nothing == learned.count(0) and stats.longest == max(lengths)
-    ordered = sorted(lengths)
-    for share in (0.001, 0.5, 0.9, 0.99, 0.995, 1.0):
-        assert stats.quantile(share) == ordered[max(1, math.ceil(share * 1000 - 1e-9)) - 1], share
-    bins = stats.histogram(12)
-    assert len(bins) <= 12 and sum(item.count for item in bins) == 1000
-    assert all(item.count == sum(item.low <= n < item.high for n in lengths) for item in bins)
-
-
-def test_what_is_far_longer_than_the_rest_does_not_squeeze_the_picture_nor_decide() -> None:
-    stats = measured([100] * 999 + [50_000], 2048)
-    bins = stats.histogram(10)
-    assert bins[-1].rest and bins[-1].count == 1 and bins[-1].high == 50_001 and bins[-2].high < 200 and len(bins) <= 10
-    suggested = stats.suggestion
-    assert suggested is not None and (suggested.length, suggested.cut, suggested.longest) == (128, 1, 50_000)
-    whole = measured([100, 140], 2048).suggestion
-    assert whole is not None and (whole.length, whole.cut) == (192, 0)
-    assert LengthStats(10).suggestion is None and LengthStats(10).histogram(5) == []
-    for most in range(1, 30):
-        for longest in (1, 9, 10, 63, 64, 999, 1000, 12_345):
-            assert len(measured([longest, 1], 10).histogram(most)) <= most or most == 1
-
-
 def test_the_next_row_of_a_kind() -> None:
-    stats = measured([5, 50, 0, 5, 60], 10, [1, 1, 0, 0, 1], refused=(2,))
+    stats = measured([15, 50, 0, 15, 60], 20, [1, 1, 0, 0, 1], refused=(2,))
     assert stats.next_row("cut", (0, -1)) == (0, 1) and stats.next_row("cut", (0, 1)) == (0, 4)
     assert stats.next_row("cut", (0, 4)) is None
     assert stats.next_row("nothing", (0, 0)) == (0, 2) and stats.next_row("nothing", (0, 2)) == (0, 3)
-    assert stats.refused == 1 and stats.measured == 4 and stats.shortest == 5
-    stats.add(2, {"row": 0, "lengths": [99], "learned": [1], "refused": [], "next": None})
-    assert stats.next_row("cut", (0, 4)) == (2, 0)
+    other = measured([99], 20).counts[0]
+    stats.counts = [*stats.counts, other]
+    assert stats.next_row("cut", (0, 4)) == (1, 0) and stats.total(0) == 5 and stats.total(2) is None
+    stats.counts[0].complete = False
+    assert stats.next_row("cut", (0, 4)) is None, "rows between are not counted yet"
 
 
 def test_figures_are_called_estimates_until_all_are_measured() -> None:
-    stats = measured([5, 50, 5], 10)
-    said = "\n".join("".join(t for t, _ in line) for line in lengthtext.page(stats, 78, 20, 300))
-    assert "3 of 300 (1%) rows measured so far: the figures are estimates" in said and "so far; s takes it over" in said
-    assert "33% of the rows, 67% of the tokens" in said
-    stats.complete = True
-    said = "\n".join("".join(t for t, _ in line) for line in lengthtext.page(stats, 78, 20, 300))
-    assert "All 3 rows measured" in said and "estimate" not in said and "so far" not in said
+    stats = measured([20, 50, 20], 32, whole=False)
+    said = "\n".join("".join(t for t, _ in line) for line in lengthtext.page(stats, 100, 20, 300))
+    assert "Estimated from a sample of 3 of 300 rows" in said and "by the sample; s takes it over" in said
+    assert "counting all: 3 (1%)" in said and "about 9,000" in said and "about 100 rows" in said
+    assert "33% of the rows, 20% of the tokens" in said
+    stats = measured([20, 50, 20], 32, [1, 1, 0])
+    said = "\n".join("".join(t for t, _ in line) for line in lengthtext.page(stats, 100, 20, 300))
+    assert "All 3 rows measured" in said and "stimate" not in said and "about" not in said and "sample" not in said
+    assert "Nothing to train      1 row" in said
 
 
 def test_tokens_are_safe_and_nothing_is_hidden() -> None:

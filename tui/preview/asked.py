@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
-from engine.data import Reading, Source, sources
+from engine.data import DataReport, Reading, Source, sources
 from engine.errors import InputError
+from engine.inspecting import model_fields
+from engine.preflight.counting import Part, parts_of
 from engine.text import clean
 from tui.launch.model import FormModel
 
 # Settings that must be right before anything can be shown.
-NEEDED = ("base_model", "revision", "train_path", "max_seq_length", "assistant_only_loss", "trust_remote_code", "data_format",
-          "data_fields", "on_bad_rows", "worker_python")  # fmt: skip
+NEEDED = ("base_model", "revision", "chat_template_path", "train_path", "max_seq_length", "assistant_only_loss",
+          "trust_remote_code", "data_format", "data_fields", "on_bad_rows", "worker_python")  # fmt: skip
 
 
 class NotYet(Exception):
@@ -27,8 +29,9 @@ class NotYet(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """``rows`` is how many rows the form has counted in all files, if it has."""
+    """``rows`` is how many rows the form has counted in all files, if it has; ``parts`` are the files and what it knows of them."""
 
+    config: RunConfig
     model: dict[str, Any]
     sources: tuple[Source, ...]
     reading: Reading
@@ -36,6 +39,7 @@ class Asked:
     assistant_only: bool | str = "auto"
     python: str | None = None
     rows: int | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ class Asked:
 
     def with_limit(self, limit: int) -> Asked:
         """The same with another ``max_seq_length``."""
-        return replace(self, limit=limit)
+        return replace(self, limit=limit, config=self.config.model_copy(update={"max_seq_length": limit}))
 
     @property
     def draws(self) -> bool:
@@ -71,16 +75,28 @@ def of_form(form: FormModel) -> Asked:
     report = form.train
     sure = report is not None and not report.error_count and not report.skipped
     rows = report.rows if report is not None and sure else None
-    return of_config(config, rows)
+    return of_config(config, rows, report)
 
 
-def of_config(config: RunConfig, rows: int | None = None) -> Asked:
-    """What a configuration means. Raises :class:`NotYet`."""
+def of_config(config: RunConfig, rows: int | None = None, report: DataReport | None = None) -> Asked:
+    """What a configuration means; ``report`` is what the check of its data has found, if it is over. Raises :class:`NotYet`."""
     try:
         found = tuple(sources.parse(config.train_path))
     except (InputError, OSError, ValueError, RuntimeError) as error:
         raise NotYet("train_path", clean(str(error), 200)) from None
     values = config.model_dump()
-    model = {name: values[name] for name in ("base_model", "revision", "trust_remote_code")}
+    try:
+        model = model_fields(values)
+    except InputError as error:
+        raise NotYet("chat_template_path", clean(str(error), 200)) from None
     python = str(Path(config.worker_python).expanduser()) if config.worker_python else None
-    return Asked(model, found, Reading.of(values), config.max_seq_length, config.assistant_only_loss, python, rows)
+    return Asked(config, model, found, Reading.of(values), config.max_seq_length, config.assistant_only_loss, python, rows,
+                 _parts(found, report))  # fmt: skip
+
+
+def _parts(found: tuple[Source, ...], report: DataReport | None) -> tuple[Part, ...]:
+    """The files, with what their check has found where it was of these."""
+    known = parts_of(report) if report is not None and not report.error_count else []
+    if [part.path for part in known] == [source.path for source in found]:
+        return tuple(replace(part, source=source) for part, source in zip(known, found, strict=True))
+    return tuple(Part(source.path, source) for source in found)

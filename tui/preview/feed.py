@@ -5,30 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from engine.data import Bad, Cancelled
 from engine.errors import Problem, TunedeckError
 from engine.inspecting import InspectError
+from engine.preflight.counting import Asks as Asks
+from engine.preflight.counting import Count, count_of, finish
+from engine.preflight.lengths import Lengths, measure_counts, summarise
 from engine.text import clean
 from tui.preview import searching
 from tui.preview.asked import Asked
 
 OPEN_SECONDS, ROW_SECONDS = 180.0, 900.0
-# Rows and seconds of one portion of lengths: a row that is asked for meanwhile waits for no more than one of them.
-PORTION, PORTION_SECONDS = 400, 0.4
 Place = tuple[int, int]
 """A file and a row of it, both from 0."""
-
-
-class Asks(Protocol):
-    """What answers: an :class:`engine.inspecting.Inspector`, or a stand-in."""
-
-    def ask(
-        self, what: str, timeout: float = 60.0, cancelled: threading.Event | None = None, **fields: Any
-    ) -> dict[str, Any]:
-        """The answer to one question."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,10 +40,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """Lengths of some rows of a file; ``over`` where there are no more, with a problem if they could not be read on."""
+    """More rows were counted; ``lengths`` is what is known of all rows now, where that is new. ``over``: nothing more follows."""
 
-    file: int
-    answer: dict[str, Any] = field(default_factory=dict)
+    lengths: Lengths | None = None
     over: bool = False
     problem: Problem | None = None
 
@@ -79,6 +69,8 @@ class Feed:
         self._wanted: tuple[Place, threading.Event] | None = None
         self._searching: threading.Event | None = None
         self._measuring = False
+        self.counts: list[Count] = []
+        """Of each file, once rows are measured."""
 
     def start(self) -> None:
         """Load the tokenizer, then show what is asked for."""
@@ -104,11 +96,6 @@ class Feed:
         if not self._measuring:
             self._measuring = True
             threading.Thread(target=self._measure, name="tunedeck-lengths", daemon=True).start()
-
-    @property
-    def measuring(self) -> bool:
-        """Whether lengths were asked for."""
-        return self._measuring
 
     def search(self, needle: str, place: Place, *, back: bool = False) -> None:
         """Look for a row with this text after (or before) a place, round and round."""
@@ -160,20 +147,17 @@ class Feed:
         raise AssertionError
 
     def _measure(self) -> None:
-        for file in range(len(self.asked.sources)):
-            row: int | None = 0
-            while row is not None:
-                try:
-                    answer = self._inspector.ask("lengths", ROW_SECONDS, self._stop, row=row, count=PORTION,
-                                                 seconds=PORTION_SECONDS, **self.asked.of_file(file))  # fmt: skip
-                except InspectError as error:
-                    self._deliver(Measured(file, over=True, problem=error.problems[0]))
-                    return
-                row = answer["next"]
-                self._deliver(Measured(file, answer))
-                if self._stop.is_set():
-                    return
-        self._deliver(Measured(len(self.asked.sources) - 1, over=True))
+        """A sample first where there are many rows, then all of them; what somebody has counted already is not counted again."""
+        asked = self.asked
+        try:
+            self.counts = counts = [count_of(asked.config, part) for part in asked.parts]
+            about = measure_counts(self._inspector, asked.config, asked.parts, counts, sample=True, cancelled=self._stop,
+                                   padding_free=True)  # fmt: skip
+            self._deliver(Measured(about))
+            finish(self._inspector, counts, self._stop, lambda done: self._deliver(Measured()))
+            self._deliver(Measured(summarise(asked.config, asked.parts, counts, padding_free=True), over=True))
+        except TunedeckError as error:
+            self._deliver(Measured(over=True, problem=error.problems[0]))
 
     def _search(self, needle: str, place: Place, back: bool, stop: threading.Event) -> None:
         def looked(count: int) -> None:

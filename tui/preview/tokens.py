@@ -89,10 +89,6 @@ class Tokens:
             return "learned-special" if self.trained[place] else "special"
         return "learned" if self.trained[place] else "plain"
 
-    def is_learned(self, place: int) -> bool:
-        """Whether the trainer learns this token."""
-        return bool(place < self.kept and self.trained[place])
-
     @property
     def ends_learned(self) -> int:
         """How many tokens that end a turn are learned."""

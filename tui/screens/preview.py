@@ -23,7 +23,7 @@ from tui.preview import about, lengthtext, rowtext
 from tui.preview import feed as feeding
 from tui.preview.asked import Asked
 from tui.preview.feed import Asks, Feed, Place
-from tui.preview.lengthstats import LengthStats
+from tui.preview.measuring import Measuring
 from tui.preview.rowtext import VIEW_WORDS, VIEWS, Laid
 from tui.preview.tokens import Tokens
 from tui.preview.walk import Walk, place_of
@@ -60,7 +60,7 @@ class PreviewScreen(Screen[None]):
         self.problem: Problem | None = None
         self.walk = Walk(len(asked.sources))
         self.view, self.needle, self.lengths = VIEWS[0], "", False
-        self.stats = LengthStats(asked.limit)
+        self.stats = Measuring(asked.limit)
         self.trouble: Problem | None = None  # why not all could be measured
         self._seeking, self._searching, self._waiting = "", "", False
         self._number = 0
@@ -93,7 +93,7 @@ class PreviewScreen(Screen[None]):
         self._number += 1
         number = self._number
         self.facts, self.problem, self.trouble = None, None, None
-        self.stats = LengthStats(self.asked.limit)
+        self.stats = Measuring(self.asked.limit)
         self._feed = Feed(self.asked, self._inspector, lambda news: self._hear(number, news))
         self._feed.start()
         self._go(self.walk.place)
@@ -154,10 +154,11 @@ class PreviewScreen(Screen[None]):
         self._draw_bars()
 
     def _take_lengths(self, news: feeding.Measured) -> None:
-        if news.answer:
-            self.stats.add(news.file, news.answer)
-        if news.over or news.answer.get("next", 0) is None:
-            self.walk.ends(news.file, self.stats.in_file(news.file) if news.problem is None else None)
+        self.stats.counts = self._feed.counts
+        if news.lengths is not None:
+            self.stats.lengths = news.lengths
+        for file in range(len(self.asked.sources)):
+            self.walk.ends(file, self.stats.total(file))
         if news.over:
             self.stats.complete = news.problem is None
             self.trouble = news.problem
@@ -205,7 +206,7 @@ class PreviewScreen(Screen[None]):
         if self.lengths:
             lines = lengthtext.page(self.stats, width, height, self.asked.rows, draws=self.asked.draws)
             if self.trouble:
-                lines = [*about.refusal(self.trouble, width), [], *(lines if self.stats.rows else [])]
+                lines = [*about.refusal(self.trouble, width), [], *(lines if self.stats.lengths is not None else [])]
             page = static(lines)
         elif self.problem is not None:
             page = static(about.refusal(self.problem, width))
@@ -250,7 +251,7 @@ class PreviewScreen(Screen[None]):
         left: Line = [] if self.lengths or self.row is None else about.legend()
         if self._searching or self._seeking:
             seeking = (
-                f"Looking for a row {SEEK_WORDS.get(self._seeking, '')}: {self.stats.rows:,} measured, esc ends it"
+                f"Looking for a row {SEEK_WORDS.get(self._seeking, '')}: {self.stats.done:,} measured, esc ends it"
             )
             left, position = [(self._searching or seeking, "accent")], ""
         status.show([spread(left, [(f"lines {position}", "muted")] if position else [], width)])
@@ -318,7 +319,7 @@ class PreviewScreen(Screen[None]):
         suggested = self.stats.suggestion
         if suggested is None:
             return
-        so_far = "" if self.stats.complete else f"; it is of the first {self.stats.rows:,} rows only"
+        so_far = "" if self.stats.complete else "; it is of a sample of the rows only"
         self._take(suggested.length)
         report.tell(self.app, f"max_seq_length is {suggested.length:,} in the form now{so_far}")
         if suggested.length != self.asked.limit:
