@@ -10,14 +10,19 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from engine import templates
 from engine.errors import Problem, TunedeckError
 from engine.supervisor.environment import worker_environment
 from engine.text import clean
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
 
 _LOOK_SECONDS = 0.05
 # So long a request that was taken back may go on before the process is given up.
@@ -137,6 +142,10 @@ class Inspector:
         child.send({"id": number, "ask": what, **fields})
         return _value(self._wait(child, number, question, timeout, cancelled))
 
+    def warm(self, config: RunConfig) -> None:
+        """Start the process and have it load all that questions about a run need, beside other work; never raises."""
+        threading.Thread(target=self._warm, args=(config,), name="tunedeck-inspector-warm", daemon=True).start()
+
     def close(self) -> None:
         """End the process; later questions are refused."""
         with self._lock:
@@ -149,6 +158,12 @@ class Inspector:
         """The process that answers, if one runs."""
         child = self._child
         return child.process.pid if child is not None and child.ended is None else None
+
+    def _warm(self, config: RunConfig) -> None:
+        with contextlib.suppress(TunedeckError):
+            self.ask("open", 120.0, model=model_fields(config), assistant_only_loss=config.assistant_only_loss)
+        with contextlib.suppress(TunedeckError):
+            self.ask("costs", 120.0, settings=config.model_dump(), machine={"cuda": False}, chats=True)
 
     def _running(self) -> _Child:
         with self._lock:
@@ -186,6 +201,18 @@ class Inspector:
                 child.ended or Problem("inspector-ended", "the inspector ended", "Ask again: it starts anew")
             )
         return question.answer
+
+
+def model_fields(config: RunConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """What every question about a model holds, from a run's settings.
+
+    ``template`` is the text of the chat template that takes the place of the model's own, or ``None``. Raises
+    :class:`engine.errors.InputError` where ``chat_template_path`` names none.
+    """
+    values = config if isinstance(config, Mapping) else config.model_dump()
+    chosen = values.get(templates.SETTING)
+    model = {name: values.get(name) for name in ("base_model", "revision", "trust_remote_code")}
+    return {**model, "template": templates.text(str(chosen)) if chosen else None}
 
 
 def _value(answer: dict[str, Any]) -> dict[str, Any]:

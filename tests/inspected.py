@@ -36,6 +36,7 @@ class FakeInspector:
         self.texts: dict[int, list[str]] = {}
         self.cancelled = 0
         self.closed = False
+        self.pid: int | None = None
 
     def ask(
         self, what: str, timeout: float = 60.0, cancelled: threading.Event | None = None, **fields: Any
@@ -50,6 +51,8 @@ class FakeInspector:
             raise self.failing[what]
         if what == "open":
             return self.facts
+        if what not in ("tokens", "lengths"):
+            raise refusal("failed", f"{what} is not answered here")
         return self._tokens(fields) if what == "tokens" else self._lengths(fields)
 
     def close(self) -> None:
@@ -84,12 +87,19 @@ class FakeInspector:
         }  # fmt: skip
 
     def _lengths(self, fields: dict[str, Any]) -> dict[str, Any]:
-        rows, first = self._rows(fields), fields["row"]
-        some = rows[first : first + min(fields["count"], 20)]
+        rows, first = self._rows(fields), fields.get("row", 0)
+        some = rows if "sample" in fields else rows[first : first + min(fields["count"], 20)]
         marked = [self._marked(row, first + at) for at, row in enumerate(some)]
-        limit, end = fields["max_seq_length"], first + len(some)
+        end = first + len(some)
         time.sleep(0.01)
         return {
             "row": first, "lines": list(range(first + 1, end + 1)), "lengths": [len(texts) for texts, _ in marked],
-            "learned": [sum(bits[:limit]) for _, bits in marked], "refused": [], "next": end if end < len(rows) else None,
+            "spans": [_spans(bits) for _, bits in marked], "answered": [1] * len(some),
+            "refused": [], "next": end if end < len(rows) else None, "total": len(rows),
         }  # fmt: skip
+
+
+def _spans(bits: list[int]) -> list[int]:
+    """Begin and end of each stretch of 1."""
+    padded = [0, *bits, 0]
+    return [at for at in range(len(bits) + 1) if padded[at] != padded[at + 1]]

@@ -1,4 +1,4 @@
-"""A worker's interpreter that has the training libraries in it already.
+"""A worker's, and an inspector's, interpreter that has the training libraries in it already.
 
 Importing torch, transformers, TRL and PEFT takes most of a short run's time. Where it is not what a test is about, one
 process of the test session imports them, and each start is a fork of it: a process of its own, as fresh as one that has
@@ -53,7 +53,7 @@ _folder: Path | None = None
 
 
 def interpreter(path: Path, setup: str = "") -> Path:
-    """Write an executable to ``path``; ``setup`` is code that runs first in each of its processes."""
+    """Write an executable to ``path``; ``setup`` is code that runs first in each of its processes that trains."""
     import sysconfig
 
     # The installed Python itself: what an environment adds to it is not needed for passing something on.
@@ -153,6 +153,7 @@ def _become(request: dict, streams: list[int]) -> NoReturn:
         os.close(stream)
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # where temporary files go is for this environment to say
     os.chdir(request["folder"])
     sys.stdin = sys.__stdin__ = open(0, closefd=False)
     sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)
@@ -160,7 +161,8 @@ def _become(request: dict, streams: list[int]) -> NoReturn:
     code = 0
     try:
         names = {"__name__": "__main__"}
-        exec(request["setup"], names)
+        if "engine.worker.inspect" not in request["words"]:
+            exec(request["setup"], names)
         words = [word for word in request["words"] if word != "-P"]
         if words[0] == "-c":
             sys.argv = ["-c", *words[2:]]

@@ -152,6 +152,8 @@ def fake_model(path: Path) -> Path:
 FAKE_HEAD = """#!{python}
 # Stands in for a worker's interpreter: called with -P -m engine.worker DIR.
 import os, signal, sys, time
+if "engine.worker" not in sys.argv:
+    sys.exit("this interpreter only trains")
 sys.path.insert(0, {root!r})
 from engine.events import EventWriter
 from engine.rundir import RunDir

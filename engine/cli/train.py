@@ -8,7 +8,9 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from engine.cli import UsageParser
 from engine.cli.output import number_text, print_json, print_problems, seconds_text
@@ -17,14 +19,22 @@ from engine.rundir import RunDir
 from engine.snapshot import RunFollower, RunView
 from engine.text import clean
 
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.inspecting import Inspector
+    from engine.preflight.sheet import Sheet
+
 POLL_SECONDS = 0.25
+# What needs the libraries is checked in at most so long: that they are slow to load must not hold a run up.
+SHEET_SECONDS = 30.0
 
 
 def run(verb: str, arguments: list[str]) -> int:
     """Check, launch, and follow the run to its end unless ``--detach``."""
+    from engine.cli.consenting import ask_consent
+    from engine.cli.preflight import brief
     from engine.config import flags, parse
     from engine.launchers import launch
-    from engine.preflight import check
 
     parser = UsageParser(
         prog="tunedeck train", description="Fine-tune with LoRA on chats: JSONL, JSON, CSV, TSV or Parquet."
@@ -36,15 +46,16 @@ def run(verb: str, arguments: list[str]) -> int:
     values = flags.values_from(namespace)
     values.update(_unknown_flags(unknown))
     config = parse(values)
-    checked = check(config)
-    print_problems(checked.warnings)
-    if not checked.ok:
-        raise InputError(checked.errors)
+    ask_consent(config, arguments)
+    found = look_first(config, quiet=namespace.json)
+    print_problems(found.warnings)
+    if not found.ok:
+        raise InputError(found.errors)
 
     def start() -> RunDir:
-        started = launch(config, checked=checked, command=shlex.join(["tunedeck", "train", *arguments]))
-        if checked.train is not None and not namespace.json:
-            print(f"Data: {clean(checked.train.detected)}")
+        started = launch(config, checked=found.checked, command=shlex.join(["tunedeck", "train", *arguments]))
+        if not namespace.json:
+            print(*brief(found), sep="\n")
         return started
 
     return follow_to_the_end(
@@ -52,6 +63,33 @@ def run(verb: str, arguments: list[str]) -> int:
         detach=namespace.detach,
         as_json=namespace.json,
     )
+
+
+def look_first(config: RunConfig, *, quiet: bool = False) -> Sheet:
+    """The sheet of a run that is about to start, its tokens counted on a sample; nothing slow is asked where it is refused anyway."""
+    from engine.preflight import check
+    from engine.preflight.sheet import Sheet, sheet
+
+    inspector, shown = inspector_of(config), not quiet and sys.stderr.isatty()
+    try:
+        inspector.warm(config)  # it loads its libraries while the data are read
+        checked = check(config)
+        if not checked.ok:
+            return Sheet(config, checked.errors, checked.warnings, checked)
+        if shown:
+            print("Checking tokens and memory …", end="", file=sys.stderr, flush=True)
+        return sheet(config, inspector, sample=True, checked=checked, limit=SHEET_SECONDS)
+    finally:
+        inspector.close()
+        if shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def inspector_of(config: RunConfig) -> Inspector:
+    """An inspector in the environment that trains."""
+    from engine.inspecting import Inspector
+
+    return Inspector(str(Path(config.worker_python).expanduser()) if config.worker_python else None)
 
 
 def follow_to_the_end(start: Callable[[], RunDir], *, detach: bool, as_json: bool) -> int:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import engine
-from engine import process, registry
+from engine import process, registry, templates
 from engine.config import RunConfig, flags
 from engine.data import sources
 from engine.errors import InputError, Problem, TunedeckError
+from engine.models import consent
 from engine.preflight import Preflight, check, is_local_model
 from engine.prompts import file_of as prompt_file
 from engine.rundir import FORMAT, RunDir, new_run_id, read_json, refuse_foreign_work, write_json
@@ -40,7 +41,7 @@ def launch(
     checked = checked or check(config)
     if not checked.ok:
         raise InputError(checked.errors)
-    config = with_absolute_paths(config)
+    config, code = consent.pinned(with_absolute_paths(config))
     run = RunDir(config.output_dir)
     refuse_foreign_work(run.path)
     try:
@@ -50,6 +51,8 @@ def launch(
             # Of two launches, who has the lock first writes the record.
             refuse_foreign_work(run.path, held=True)
             record = _record(run, config, command, checked, parent)
+            if code is not None:
+                record["code"] = code
             record["attempts"] = [{**attempt_record(1, record["command"]), **(attempt or {})}]
             write_json(run.run_json, record, run.file_mode(config.share))
         except BaseException:
@@ -128,6 +131,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
             changes[name] = str(Path(value).expanduser().absolute())
     if is_local_model(config.base_model):
         changes["base_model"] = str(Path(config.base_model).expanduser().absolute())
+    if config.chat_template_path is not None:
+        changes["chat_template_path"] = templates.absolute(config.chat_template_path)
     prompts = prompt_file(config.sample_prompts)
     if prompts is not None:
         changes["sample_prompts"] = [str(prompts.absolute())]

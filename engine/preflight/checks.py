@@ -13,9 +13,9 @@ from pathlib import Path
 
 from engine import detach, hardware, prompts
 from engine.config import RunConfig
-from engine.data import DataReport, Reading, check_sources
+from engine.data import DataReport, Reading, check_sources, rows_in_both
 from engine.errors import Problem, RunInUseError
-from engine.modelfiles import check_model_directory
+from engine.modelfiles import check_template
 from engine.rundir import refuse_foreign_work
 
 
@@ -89,10 +89,12 @@ def held_out(rows: int, fraction: float) -> int:
     return min(max(0, rows - 1), math.ceil(rows * fraction))
 
 
-def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Preflight:
+def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True,
+          data: tuple[DataReport, DataReport | None] | None = None) -> Preflight:  # fmt: skip
     """Check model files, data, paths and the environment of a run; starts nothing and loads nothing heavy.
 
-    ``new_output=False`` is for a run that goes on in its own directory.
+    ``new_output=False`` is for a run that goes on in its own directory. ``data`` are reports of its data, where they were read
+    just now: they are not read again.
     """
     result = Preflight(errors=_check_names(config))
     if result.errors:
@@ -100,7 +102,8 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True) -> Prefl
     model_errors, model_warnings = _check_model(config)
     result.errors += model_errors
     result.warnings += model_warnings
-    _check_data(config, result)
+    _check_data(config, result, data)
+    _check_template(config, result)
     prompt_errors, prompt_warnings = prompts.check(config.sample_prompts)
     result.errors += prompt_errors
     result.warnings += prompt_warnings
@@ -147,35 +150,29 @@ def _check_names(config: RunConfig) -> list[Problem]:
 
 
 def _check_model(config: RunConfig) -> tuple[list[Problem], list[Problem]]:
-    name = config.base_model
-    if is_local_model(name):
-        return check_model_directory(Path(name).expanduser(), config.target_modules)
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", name):
-        hint = "Give a directory, or a hub id like Qwen/Qwen2.5-0.5B-Instruct"
-        return [Problem("bad-model", "is neither a directory nor a hub id", hint, setting="base_model")], []
-    if not _in_hub_cache(name):
-        if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
-            hint = "Download it first, or give a local directory"
-            return [Problem("bad-model", f"{name} is not in the local hub cache, and the hub is switched off (HF_HUB_OFFLINE)",
-                            hint, setting="base_model")], []  # fmt: skip
-        return [], [Problem("not-downloaded", f"{name} is not in the local hub cache and will be downloaded",
-                            "This needs the network and may take long", setting="base_model", severity="warning")]  # fmt: skip
-    return [], []
+    from engine.models import checking
+
+    local = is_local_model(config.base_model)
+    return checking.check_directory(config) if local else checking.check_hub_id(config)
 
 
-def _in_hub_cache(name: str) -> bool:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    snapshots = cache / f"models--{name.replace('/', '--')}" / "snapshots"
-    return snapshots.is_dir() and any(snapshots.iterdir())
+def _check_template(config: RunConfig, result: Preflight) -> None:
+    """After the data: plain text needs no chat template."""
+    from engine.models.cache import model_folder
+
+    plain = config.data_format == "text" or (result.train is not None and result.train.plain_text)
+    folder = model_folder(config.base_model, config.revision)
+    for problem in check_template(folder, config.chat_template_path, chats=not plain):
+        (result.errors if problem.severity == "error" else result.warnings).append(problem)
 
 
-def _check_data(config: RunConfig, result: Preflight) -> None:
+def _check_data(config: RunConfig, result: Preflight, data: tuple[DataReport, DataReport | None] | None = None) -> None:
     reading = Reading.of(config.model_dump())
-    result.train = check_sources(config.train_path, reading=reading)
+    result.train = check_sources(config.train_path, reading=reading) if data is None else data[0]
     reports = [("train_path", result.train)]
     if config.eval_path is not None:
-        result.eval = check_sources(config.eval_path, setting="eval_path", reading=reading)
+        result.eval = data[1] if data is not None else None
+        result.eval = result.eval or check_sources(config.eval_path, setting="eval_path", reading=reading)
         reports.append(("eval_path", result.eval))
     for setting, report in reports:
         _say_data(setting, report, result)
@@ -202,6 +199,13 @@ def _check_data(config: RunConfig, result: Preflight) -> None:
     if same:
         result.warnings.append(Problem("same-data", "train and eval data are the same file or equal",
             "The eval loss will say nothing about new text", setting="eval_path", severity="warning"))  # fmt: skip
+    elif result.eval is not None and (leak := rows_in_both(train, result.eval)) is not None:
+        result.warnings.append(leak.problem("eval_path", result.eval.rows))
+    twice = sum(tally.count for kind, tally in train.tallies.items() if kind in ("duplicate", "duplicate-across-files"))
+    if config.eval_fraction is not None and twice and not train.errors:
+        text = f"holds out rows of which some may be trained on as well: {twice:,} repeat others"
+        hint = "Take the repeated rows out, or give data of their own (eval_path)"
+        result.warnings.append(Problem("eval-in-train", text, hint, setting="eval_fraction", severity="warning"))
 
 
 def _say_data(setting: str, report: DataReport, result: Preflight) -> None:

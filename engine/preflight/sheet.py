@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,30 @@ from engine.config import RunConfig
 from engine.data import DataReport
 from engine.errors import Problem
 from engine.hardware import Gpu
-from engine.inspecting import InspectError, Inspector
+from engine.inspecting import InspectError, Inspector, model_fields
 from engine.preflight import checks, disk, memory, parameters, speed
 from engine.preflight.checks import Plan, Preflight
 from engine.preflight.lengths import Lengths, Tell, measure, model_folder
+from engine.rehearsal import Refusal, Rehearsal, remembered
 
 # Kinds of the inspector's answers that only say that something could not be asked, not that a run would fail.
 _UNKNOWN = {"not-downloaded": "base_model", "timeout": None, "inspector-ended": None, "no-inspector": "worker_python",
             "failed": None, "no-costs": "base_model"}  # fmt: skip
 _SETTINGS = {"unknown-target": "target_modules", "bad-adapter": "target_modules",
-             "cannot-mark": "assistant_only_loss", "no-template": "base_model",
+             "cannot-mark": "assistant_only_loss", "no-template": "chat_template_path",
+             "endless-template": "chat_template_path", "unknown-layer": "modules_to_save",
              "bad-model": "base_model"}  # fmt: skip
-_OF_TEMPLATES = ("no-template", "cannot-mark")
+_OF_TEMPLATES = ("no-template", "cannot-mark", "endless-template")
 _SHOWN = 5
 
 
 @dataclass(slots=True)
 class Sheet:
-    """What is known of a run. Everything that is ``None`` is unknown."""
+    """What is known of a run. Everything that is ``None`` is unknown.
+
+    ``rehearsal`` is what a dry run of the same settings measured; ``time_from`` says where ``seconds`` are known from: ``runs``
+    on this machine, or a ``dry run``.
+    """
 
     config: RunConfig | None = None
     errors: list[Problem] = field(default_factory=list)
@@ -43,6 +50,15 @@ class Sheet:
     gpu: Gpu | None = None
     disk: dict[str, int | None] | None = None
     seconds: float | None = None
+    time_from: str | None = None
+    rehearsal: Rehearsal | None = None
+
+    @property
+    def needed(self) -> int | None:
+        """Bytes of GPU memory that the run takes at its peak: measured by a dry run with what CUDA itself takes, else estimated."""
+        if self.rehearsal is not None and self.rehearsal.held is not None:
+            return self.rehearsal.held + memory.CONTEXT_BYTES
+        return self.memory.total if self.memory is not None else None
 
     @property
     def ok(self) -> bool:
@@ -73,13 +89,20 @@ class Sheet:
             "memory": held,
             "disk": self.disk,
             "seconds": self.seconds,
+            "time_from": self.time_from,
+            "dry_run": asdict(self.rehearsal) if self.rehearsal is not None else None,
         }
 
 
 def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell: Tell | None = None,
-          cancelled: threading.Event | None = None, checked: Preflight | None = None) -> Sheet:  # fmt: skip
-    """Everything that can be known of a run before it starts; ``checked`` is the outcome of the light checks, if they ran."""
+          cancelled: threading.Event | None = None, checked: Preflight | None = None,
+          limit: float | None = None) -> Sheet:  # fmt: skip
+    """Everything that can be known of a run before it starts; ``checked`` is the outcome of the light checks, if they ran.
+
+    What the inspector is asked takes at most ``limit`` seconds; what it has not answered by then is unknown, with a warning.
+    """
     checked = checks.check(config) if checked is None else checked
+    inspector = inspector if limit is None else _InTime(inspector, limit)
     out = Sheet(config, list(checked.errors), list(checked.warnings), checked, plan=checked.plan)
     if checked.train is not None and not any(problem.setting == "output_dir" for problem in out.errors):
         why = disk.refusal(Path(config.output_dir))
@@ -91,10 +114,11 @@ def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell
         data is None
         or not data.rows
         or data.error_count
-        or any(p.setting in ("base_model", "worker_python") for p in out.errors)
+        or any(p.setting in ("base_model", "worker_python") or p.kind == "bad-template" for p in out.errors)
     ):
         return out
     out.gpu = memory.card(config.gpus, hardware.gpus())
+    out.rehearsal = remembered(config, checked)
     values = config.model_dump()
     try:
         _facts(config, inspector, out, chats=not data.plain_text)
@@ -115,20 +139,66 @@ def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell
             _of_evaluation(config, inspector, out, checked.eval, sample=sample, cancelled=cancelled)
     if out.costs is not None:
         _of_costs(values, out, out.costs)
+        if out.rehearsal is not None and not out.rehearsal.holds_for(chosen):
+            out.rehearsal = None
+    _of_memory(out)
+    _of_time(out)
     return out
+
+
+def rehearsed(out: Sheet, rehearsal: Rehearsal) -> None:
+    """Put what a dry run measured in the place of what was estimated."""
+    out.rehearsal = rehearsal
+    _of_memory(out)
+    _of_time(out)
+
+
+def refused(out: Sheet, error: InspectError) -> None:
+    """Add what a dry run came to nothing by; where it ran out of memory, with what would make it fit."""
+    problem = error.problems[0]
+    out.errors += error.problems if problem.kind != "out-of-memory" else []
+    if problem.kind != "out-of-memory":
+        return
+    out.warnings = [said for said in out.warnings if said.kind != "memory"]
+    needed = error.needed if isinstance(error, Refusal) else None
+    if out.gpu is not None and needed is not None:
+        needed = max(needed + memory.CONTEXT_BYTES, out.gpu.memory_free + 1)
+        out.fixes = _fixes(out, needed, out.gpu)
+    first = next(iter(out.fixes[0]["settings"])) if out.fixes else problem.setting
+    out.errors.append(replace(problem, hint=_how(out.fixes) if out.fixes else problem.hint, setting=first))
+
+
+class _InTime(Inspector):
+    """An inspector whose answers all together take at most so many seconds."""
+
+    def __init__(self, inspector: Inspector, seconds: float) -> None:
+        self._inspector, self._seconds, self._until = inspector, seconds, time.monotonic() + seconds
+
+    def ask(
+        self, what: str, timeout: float = 60.0, cancelled: threading.Event | None = None, **fields: Any
+    ) -> dict[str, Any]:
+        """The answer, if there is still time for it."""
+        left = self._until - time.monotonic()
+        try:
+            if left > 0:
+                return self._inspector.ask(what, min(timeout, left), cancelled, **fields)
+        except InspectError as error:
+            if error.kind != "timeout":
+                raise
+        raise InspectError(Problem("timeout", f"tokens and memory could not be checked within {self._seconds:.3g} s",
+                                   "tunedeck preflight takes the time that it needs"))  # fmt: skip
 
 
 def _facts(config: RunConfig, inspector: Inspector, out: Sheet, *, chats: bool) -> None:
     """What the tokenizer and its template mean for this run."""
-    model = {
-        "base_model": config.base_model,
-        "revision": config.revision,
-        "trust_remote_code": config.trust_remote_code,
-    }
-    facts = inspector.ask("open", timeout=120.0, model=model, assistant_only_loss=config.assistant_only_loss)
+    facts = inspector.ask(
+        "open", timeout=120.0, model=model_fields(config), assistant_only_loss=config.assistant_only_loss
+    )
     for said in facts["problems"]:
         if not chats and (said["kind"] in _OF_TEMPLATES or said["severity"] == "warning"):
             continue
+        if said["kind"] == "no-template" and any(error.kind == "no-template" for error in out.errors):
+            continue  # the light checks have said it
         problem = Problem(said["kind"], said["message"], said["hint"], setting=_SETTINGS.get(said["kind"], "base_model"),
                           severity=said["severity"])  # fmt: skip
         (out.errors if problem.severity == "error" else out.warnings).append(problem)
@@ -199,13 +269,9 @@ def _refused(config: RunConfig, out: Sheet, lengths: Lengths, setting: str) -> N
 
 
 def _of_costs(config: dict[str, Any], out: Sheet, costs: dict[str, Any]) -> None:
-    """What follows from the sizes of the model: memory, disk and time."""
-    limit, lengths = config["max_seq_length"], out.lengths
-    chosen = costs["chosen"]
-    settled = {**config, "packing": chosen["packing"]}
-    longest = (
-        min(limit, lengths.longest) if lengths is not None and lengths.lengths and not lengths.estimated else limit
-    )
+    """What follows from the sizes of the model: memory and disk."""
+    settled = {**config, "packing": costs["chosen"]["packing"]}
+    longest = _longest(out)
     positions = costs.get("positions")
     if positions and longest > positions:
         text = f"rows of {longest:,} tokens are longer than what the model was made for ({positions:,})"
@@ -213,19 +279,57 @@ def _of_costs(config: dict[str, Any], out: Sheet, costs: dict[str, Any]) -> None
             Problem("beyond-positions", text, f"Set it to {positions}", setting="max_seq_length", severity="warning")
         )
     out.memory = memory.estimate(
-        costs, settled, memory.micro_batch(settled, longest), memory.eval_batch(settled, longest)
+        costs, settled, memory.micro_batch(settled, longest, costs["chosen"]), memory.eval_batch(settled, longest)
     )
-    if out.gpu is not None and out.memory.total > out.gpu.memory_free:
-        out.fixes = memory.fixes(costs, settled, longest, out.gpu.memory_free, can_quantise=parameters.can_quantise())
-        out.warnings.append(too_large(out.memory, out.gpu, out.fixes))
     if out.plan is not None:
         out.disk = disk.disk(config, costs, out.plan, model_folder(config["base_model"], config["revision"]))
         needed, free = out.disk["total"], out.disk["free"]
         if needed is not None and free is not None and needed > free:
             out.warnings.append(Problem("disk", f"the checkpoints take about {_size(needed)}, and {_size(free)} are free",
                 "Set save_total_limit, or raise save_steps", setting="output_dir", severity="warning"))  # fmt: skip
-        if lengths is not None and lengths.usable:
-            out.seconds = speed.seconds(config, tokens_of(config, out.plan, lengths))
+
+
+def _of_memory(out: Sheet) -> None:
+    """Whether the run fits into what is free on its GPU now, and what would make it fit."""
+    out.warnings = [said for said in out.warnings if said.kind != "memory"]
+    out.fixes, needed = [], out.needed
+    if out.gpu is not None and needed is not None and needed > out.gpu.memory_free:
+        out.fixes = _fixes(out, needed, out.gpu)
+        measured = out.rehearsal is not None and out.rehearsal.peak is not None
+        out.warnings.append(too_large(needed, out.gpu, out.fixes, measured=measured))
+
+
+def _fixes(out: Sheet, needed: int, gpu: Gpu) -> list[dict[str, Any]]:
+    """Changes that make a run fit which takes ``needed`` bytes: what they come to is estimated, then scaled by what is known."""
+    if out.config is None or out.costs is None or out.memory is None:
+        return []
+    settled = {**out.config.model_dump(), "packing": out.costs["chosen"]["packing"]}
+    share = needed / out.memory.total
+    found = memory.fixes(
+        out.costs, settled, _longest(out), int(gpu.memory_free / share), can_quantise=parameters.can_quantise()
+    )
+    return [{**fix, "total": round(fix["total"] * share)} for fix in found]
+
+
+def _longest(out: Sheet) -> int:
+    """Tokens of the longest row as it is trained; the limit, where not all rows were counted."""
+    limit, lengths = out.config.max_seq_length if out.config is not None else 0, out.lengths
+    counted = lengths is not None and lengths.lengths and not lengths.estimated
+    return min(limit, lengths.longest) if counted and lengths is not None else limit
+
+
+def _of_time(out: Sheet) -> None:
+    """How long it takes: as runs did, else as the steps of a dry run did."""
+    out.seconds = out.time_from = None
+    if out.config is None or out.plan is None or out.lengths is None or not out.lengths.usable:
+        return
+    values = out.config.model_dump()
+    tokens = tokens_of(values, out.plan, out.lengths)
+    out.seconds = speed.seconds(values, tokens)
+    if out.seconds is not None:
+        out.time_from = "runs"
+    elif out.rehearsal is not None:
+        out.seconds, out.time_from = out.rehearsal.seconds(out.plan.total_steps, tokens), "dry run"
 
 
 def tokens_of(config: dict[str, Any], plan: Plan, lengths: Lengths) -> int:
@@ -238,17 +342,21 @@ def tokens_of(config: dict[str, Any], plan: Plan, lengths: Lengths) -> int:
     return round(config["max_steps"] * plan.samples_per_update * each)
 
 
-def too_large(held: memory.Memory, gpu: Gpu, fixes: list[dict[str, Any]]) -> Problem:
+def too_large(needed: int, gpu: Gpu, fixes: list[dict[str, Any]], *, measured: bool = False) -> Problem:
     """That a run will probably not fit, with what would make it fit."""
-    hints = [f"{words(fix['settings'])} (about {_size(fix['total'])})" for fix in fixes]
-    hint = (
-        f"Set {'; or '.join(hints)}"
-        if hints
-        else "No single setting makes it fit: take a smaller model or a larger GPU"
+    known = (
+        f"needs {_size(needed)}, measured by a dry run," if measured else f"needs about {_size(needed)} by estimate,"
     )
-    message = f"needs about {_size(held.total)} by estimate, and {_size(gpu.memory_free)} are free on GPU {gpu.index}"
     first = next(iter(fixes[0]["settings"])) if fixes else "base_model"
-    return Problem("memory", message, hint, setting=first, severity="warning")
+    return Problem("memory", f"{known} and {_size(gpu.memory_free)} are free on GPU {gpu.index}", _how(fixes), setting=first,
+                   severity="warning")  # fmt: skip
+
+
+def _how(fixes: list[dict[str, Any]]) -> str:
+    """What to set, in words."""
+    hints = [f"{words(fix['settings'])} (about {_size(fix['total'])})" for fix in fixes]
+    return f"Set {'; or '.join(hints)}" if hints else (
+        "No single setting makes it fit: take a smaller model or a larger GPU")  # fmt: skip
 
 
 def words(settings: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ from engine.rundir import RunDir
 _LOOKED_AT, _TAIL, _FEWEST = 200, 256 * 1024, 5
 # What changes the work for a token. Lengths and batches do, too, but little beside these.
 _ALIKE = ("revision", "dtype", "load_in_4bit", "load_in_8bit", "gradient_checkpointing", "use_liger_kernel",
-          "attn_implementation", "torch_compile", "packing", "padding_free", "use_dora", "batch_size", "lora_r", "gpus")  # fmt: skip
+          "attn_implementation", "torch_compile", "packing", "padding_free", "use_dora", "batch_size", "lora_r", "gpus",
+          "recipe", "fused_lora", "cuda_graphs")  # fmt: skip
 
 
 def seconds(config: dict[str, Any], tokens: int, runs: Iterable[Path] | None = None) -> float | None:
@@ -28,7 +29,7 @@ def seconds(config: dict[str, Any], tokens: int, runs: Iterable[Path] | None = N
             continue
         if _model(settings.get("base_model")) != _model(config["base_model"]):
             continue
-        if any(settings.get(name, config[name]) != config[name] for name in _ALIKE):
+        if any(settings.get(name, config.get(name)) != config.get(name) for name in _ALIKE):
             continue
         rates = [rate for event in last_events(RunDir(path).events, _TAIL) if event.get("type") == "step"
                  and (rate := number(event.get("tokens_per_second"))) is not None and 0 < rate < 1e12]  # fmt: skip

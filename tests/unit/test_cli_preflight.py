@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,14 @@ from engine.cli import main
 from engine.config import parse
 from engine.hardware import Gpu
 from engine.inspecting import InspectError, Inspector
-from engine.preflight import Preflight, check
+from engine.preflight import Preflight, check, counting
 from engine.preflight.sheet import Sheet, sheet, tokens_of
 from tests.families import templates, tokenizer
 from tests.support import fake_model, write_rows
 
 SAMPLE = paths.sample_data_dir()
 KEYS = ["ok", "errors", "warnings", "format", "rows", "usable_rows", "tokens", "truncated_rows", "max_length_suggested", "steps",
-        "samples_per_update", "trainable_parameters", "memory", "disk", "seconds"]  # fmt: skip
+        "samples_per_update", "trainable_parameters", "memory", "disk", "seconds", "time_from", "dry_run"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,7 @@ def inspector() -> Iterator[Inspector]:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(counting, "_counts", OrderedDict())
 
 
 @pytest.fixture
@@ -187,7 +190,7 @@ def test_rows_that_are_cut_before_anything_is_learned(inspector: Inspector, flag
 
 def test_a_card_that_is_too_small(inspector: Inspector, flags: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "gpus", lambda: [Gpu(0, "Small", 0, 800 * 2**20, capability=(9, 0))])
-    found = of(inspector, flags, batch_size=64, gradient_checkpointing=False)
+    found = of(inspector, flags, batch_size=64, gradient_checkpointing=False, recipe="plain")
     assert found.ok and found.memory is not None and found.memory.total > 800 * 2**20 and found.fixes
     (said,) = [p for p in found.warnings if p.kind == "memory"]
     assert "by estimate" in said.message and said.setting == "batch_size" and "gradient_accumulation_steps" in said.hint
@@ -244,3 +247,112 @@ def test_rows_that_the_template_refuses(inspector: Inspector, flags: dict[str, A
     skipped = of(inspector, flags, base_model=model, train_path=rows, on_bad_rows="skip")
     assert skipped.ok and "cannot-render" in {p.kind for p in skipped.warnings}
     assert skipped.plan is not None and skipped.plan.train_rows == 2
+
+
+class Slow:
+    """An inspector that never answers in time."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def ask(self, what: str, timeout: float = 60.0, cancelled: Any = None, **fields: Any) -> dict[str, Any]:
+        self.asked.append(timeout)
+        time.sleep(timeout)
+        raise InspectError(_problem("timeout"))
+
+
+def test_a_slow_inspector_holds_nothing_up(flags: dict[str, Any]) -> None:
+    slow, begun = Slow(), time.monotonic()
+    found = sheet(parse({name: str(value) for name, value in flags.items()}), slow, sample=True, limit=0.5)  # type: ignore[arg-type]
+    assert time.monotonic() - begun < 3 and sum(slow.asked) <= 0.6
+    (said,) = [p for p in found.warnings if p.kind == "timeout"]
+    assert found.ok and found.plan is not None and "could not be checked within 0.5 s" in said.message
+
+
+HANGS = """#!{python}
+import os, sys, time
+if "engine.worker.inspect" in sys.argv:
+    time.sleep(60)
+os.execv({fake!r}, [{fake!r}, *sys.argv[1:]])
+"""
+
+
+def train(tmp_path: Path, flags: dict[str, Any], *more: str, hangs: bool = False) -> int:
+    from tests.support import fake_python
+
+    fake = fake_python(tmp_path / "fake", "step(1, 1)\nevents.write('state', state='completed', reason='')")
+    if hangs:
+        (tmp_path / "hangs").write_text(HANGS.format(python=sys.executable, fake=str(fake)))
+        (tmp_path / "hangs").chmod(0o755)
+    worker = tmp_path / "hangs" if hangs else fake
+    return main(["train", *words({**flags, "worker_python": worker}), *more])
+
+
+def test_train_goes_on_where_the_inspector_hangs(flags: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr("engine.cli.train.SHEET_SECONDS", 0.5)
+    monkeypatch.setattr("engine.inspecting._GRACE_SECONDS", 0.2)
+    begun = time.monotonic()
+    assert train(tmp_path, flags, hangs=True) == 0 and time.monotonic() - begun < 10
+    out = capsys.readouterr()
+    assert "warning: tokens and memory could not be checked" in out.err and "completed" in out.out
+
+
+def test_train_prints_a_short_sheet_before_it_starts(
+    inspector: Inspector,
+    flags: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.cli.train.inspector_of", lambda config: _Kept(inspector))
+    assert train(tmp_path, {**flags, "max_seq_length": 200}) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:4]] == ["Data", "Usable", "Steps", "Memory"] and lines[5].startswith(
+        "Run 2"
+    )
+    assert "of 400 rows" in lines[1] and "cut off at 200 tokens" in lines[1] and "of 4 samples each" in lines[2]
+    assert "by estimate" in lines[3] and lines[4].startswith("Time: ")
+    assert train(tmp_path, {**flags, "output_dir": tmp_path / "other"}, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "completed"
+
+
+def test_train_refuses_what_the_sheet_finds(
+    inspector: Inspector,
+    flags: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engine.cli.train.inspector_of", lambda config: _Kept(inspector))
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(SAMPLE / "tiny-qwen2", model)
+    strict = "{% if messages|length > 2 %}{{ raise_exception('too many') }}{% endif %}"
+    (model / "chat_template.jinja").write_text(strict + (model / "chat_template.jinja").read_text())
+    rows = write_rows(tmp_path / "rows.jsonl", 2)
+    rows.write_text(
+        rows.read_text()
+        + json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 2})
+    )
+    assert train(tmp_path, {**flags, "base_model": model, "train_path": rows}) == 2
+    out = capsys.readouterr()
+    assert (
+        f"error: {rows}:3: the chat template cannot render it: too many" in out.err
+        and out.out == ""
+        and not (tmp_path / "out").exists()
+    )
+
+
+class _Kept:
+    """An inspector that is used again after this."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        self.ask = inspector.ask
+
+    def warm(self, config: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
