@@ -18,6 +18,9 @@ class Machine:
     memory_total: int = 0
     liger: bool = False
     bitsandbytes: bool = False
+    memory_free: int | None = None
+    triton: bool = False
+    varlen: bool = False
 
     @classmethod
     def here(cls) -> Machine:
@@ -28,12 +31,14 @@ class Machine:
         bitsandbytes = importlib.util.find_spec("bitsandbytes") is not None
         if not torch.cuda.is_available():
             return cls(cuda=False, liger=liger, bitsandbytes=bitsandbytes)
+        triton = importlib.util.find_spec("triton") is not None
         properties = torch.cuda.get_device_properties(0)
         capability = (properties.major, properties.minor)
         # Cards before Ampere only emulate bfloat16, slowly.
         return cls(
-            True, properties.name, capability, capability >= (8, 0), properties.total_memory, liger, bitsandbytes
-        )
+            True, properties.name, capability, capability >= (8, 0), properties.total_memory, liger, bitsandbytes,
+            torch.cuda.mem_get_info()[0], triton, importlib.util.find_spec("torch.nn.attention.varlen") is not None,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -49,8 +54,27 @@ class Recipe:
     padding_free: bool
     assistant_only_loss: bool
     cuda: bool
+    recipe: str = "plain"
+    fused_lora: bool = False
+    cuda_graphs: bool = False
+    tokens_per_pass: int | None = None
     auto: dict[str, dict[str, Any]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+
+    def as_chosen(self, end_to_end: bool | None = None) -> dict[str, Any]:
+        """The decisions that memory depends on, as :mod:`engine.preflight.memory` takes them."""
+        laid = self.end_to_end if end_to_end is None else end_to_end
+        return {
+            "dtype": self.dtype, "attn_implementation": self.attn_implementation, "optim": self.optim,
+            "gradient_checkpointing": self.gradient_checkpointing, "use_liger_kernel": self.use_liger_kernel,
+            "packing": self.packing, "padding_free": self.padding_free, "recipe": self.recipe, "end_to_end": laid,
+            "fused_lora": self.fused_lora, "cuda_graphs": self.cuda_graphs, "tokens_per_pass": self.tokens_per_pass,
+        }  # fmt: skip
+
+    @property
+    def end_to_end(self) -> bool:
+        """Whether this project lays samples end to end itself, not TRL."""
+        return self.tokens_per_pass is not None
 
     @property
     def mixed_precision(self) -> dict[str, bool]:
@@ -58,8 +82,10 @@ class Recipe:
         return {"bf16": self.dtype == "bfloat16", "fp16": self.dtype == "float16"}
 
 
-def resolve(config: dict[str, Any], machine: Machine, *, marking: str) -> Recipe:
+def resolve(config: dict[str, Any], machine: Machine, *, marking: str, sizes: dict[str, Any] | None = None) -> Recipe:
     """Decide every ``auto`` of a run's settings for a machine and a model.
+
+    ``sizes`` are the model's (:func:`engine.worker.inspect.costs.sizes`); without them as little memory as possible is used.
 
     ``marking`` says how the assistant's turns are told apart; empty, the data are plain text without turns. Chats whose turns
     nothing tells apart are refused before, unless the run is set to learn from everything: ``auto`` is true for all chats.
@@ -75,19 +101,33 @@ def resolve(config: dict[str, Any], machine: Machine, *, marking: str) -> Recipe
     dtype = choose("dtype", *_dtype(machine))
     quantised = config["load_in_4bit"] or config["load_in_8bit"]
     packing = choose("packing", False, "packing changes what an update sees; switch it on to go faster")
-    padding_free = choose("padding_free", *_padding_free(config, machine, packing))
+    layout = choose("recipe", *_layout(config, machine, packing))
+    exact = layout == "exact" and not packing and config["padding_free"] is not False
+    padding_free = choose("padding_free", *_padding_free(config, machine, packing, exact))
+    attention = choose("attn_implementation", *_attention(machine, dtype, exact))
+    # Whoever asks for another kind of attention gets TRL's batches, which every kind can mask.
+    exact = exact and attention == "varlen"
     recipe = Recipe(
         dtype=dtype,
-        attn_implementation=choose("attn_implementation", "sdpa", "works everywhere and masks chats from each other"),
+        attn_implementation=attention,
         optim=choose("optim", *_optim(machine, quantised)),
-        gradient_checkpointing=choose("gradient_checkpointing", *_checkpointing(machine)),
+        gradient_checkpointing=False,
         use_liger_kernel=choose("use_liger_kernel", *_liger(machine)),
         packing=packing,
         padding_free=padding_free,
         assistant_only_loss=choose("assistant_only_loss", *_assistant_only(marking)),
         cuda=machine.cuda,
         auto=auto,
+        recipe=layout,
+        fused_lora=choose("fused_lora", *_fused(config, machine, quantised)) if exact else False,
+        cuda_graphs=choose("cuda_graphs", *_recorded(machine)) if exact else False,
     )
+    known = None if sizes is None else {**sizes, "chosen": recipe.as_chosen(exact)}
+    recipe.gradient_checkpointing = choose(
+        "gradient_checkpointing", *_checkpointing(config, machine, known if exact else None)
+    )
+    if exact:
+        recipe.tokens_per_pass = _tokens(config, machine, known, recipe, auto)
     if not machine.cuda:
         recipe.notices.append("No GPU was found: training on the CPU in float32, which is slow")
     if marking and config["assistant_only_loss"] is False:
@@ -103,9 +143,56 @@ def _dtype(machine: Machine) -> tuple[str, str]:
     return "float16", f"{machine.gpu_name} has no bfloat16; the adapter itself stays in float32"
 
 
-def _padding_free(config: dict[str, Any], machine: Machine, packing: bool) -> tuple[bool, str]:
+def _layout(config: dict[str, Any], machine: Machine, packing: bool) -> tuple[str, str]:
+    if not machine.cuda:
+        return "plain", "on a CPU it costs little, and batches stay as they always were"
+    if packing or config["padding_free"] is False or config["attn_implementation"] not in ("auto", "varlen"):
+        return "plain", "packing, padding or another kind of attention was asked for"
+    if not machine.varlen or not machine.bf16:
+        return "plain", f"{machine.gpu_name} has no flash attention for samples end to end"
+    return "exact", "the same updates as always, without padding and with few launches"
+
+
+def _attention(machine: Machine, dtype: str, exact: bool) -> tuple[str, str]:
+    if exact:
+        return "varlen", "samples end to end see only themselves, without a mask"
+    return "sdpa", "works everywhere and masks chats from each other"
+
+
+def _fused(config: dict[str, Any], machine: Machine, quantised: bool) -> tuple[bool, str]:
+    if quantised:
+        return False, "the base weights are quantised"
+    if config["lora_dropout"] and not (machine.cuda and machine.triton):
+        return False, "the dropout's kernels need a GPU and Triton"
+    return True, "a layer and its adapter are one step: fewer kernels, and the input is kept once"
+
+
+def _recorded(machine: Machine) -> tuple[bool, str]:
+    if not machine.cuda:
+        return False, "there is no GPU"
+    return True, "small passes wait for launches otherwise"
+
+
+def _tokens(config: dict[str, Any], machine: Machine, costs: dict[str, Any] | None, recipe: Recipe,
+            auto: dict[str, dict[str, Any]]) -> int:  # fmt: skip
+    from engine.worker import layout
+
+    if config["max_tokens_per_pass"] is not None:
+        return int(config["max_tokens_per_pass"])
+    room = machine.memory_free if machine.cuda else None
+    if costs is None:
+        costs, room = {"chosen": recipe.as_chosen(True)}, None
+    tokens = layout.tokens_per_pass(costs, config, room, keeps=not recipe.gradient_checkpointing)
+    why = "as many as fit into the free memory" if room is not None else "as long as the longest row"
+    auto["max_tokens_per_pass"] = {"value": tokens, "why": why}
+    return tokens
+
+
+def _padding_free(config: dict[str, Any], machine: Machine, packing: bool, exact: bool) -> tuple[bool, str]:
     if packing:
         return True, "packed rows are laid end to end"
+    if exact:
+        return True, "an update's samples are laid end to end"
     if not machine.cuda:
         return False, "on a CPU padding costs little, and batches stay as they always were"
     if config["batch_size"] == 1:
@@ -121,7 +208,12 @@ def _optim(machine: Machine, quantised: bool) -> tuple[str, str]:
     return "adamw_torch_fused", "one kernel for all adapter weights"
 
 
-def _checkpointing(machine: Machine) -> tuple[bool, str]:
+def _checkpointing(config: dict[str, Any], machine: Machine, costs: dict[str, Any] | None) -> tuple[bool, str]:
+    if machine.cuda and costs is not None:
+        from engine.worker import layout
+
+        if layout.can_keep(costs, config, machine.memory_free):
+            return False, "memory is plenty, and steps are faster without"
     if machine.cuda:
         return True, "saves GPU memory; switch it off if memory is plenty, steps are then faster"
     return False, "there is no GPU memory to save"

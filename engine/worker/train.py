@@ -12,10 +12,15 @@ from engine.worker.checkpointing import Keeper
 from engine.worker.dataset import Row
 from engine.worker.failure import CannotTrain
 from engine.worker.marking import Marker
+from engine.worker.owncode import verify_code
 from engine.worker.ownscript import versions
+from engine.worker.reaching import settle_hub
 from engine.worker.recipe import Machine, Recipe, resolve
 from engine.worker.recorder import Recorder
 from engine.worker.sampling import Sampler
+
+# What a run that was recorded before these settings were there did.
+BEFORE = {"recipe": "plain", "max_tokens_per_pass": None, "fused_lora": False, "cuda_graphs": False}
 
 
 class Training:
@@ -25,7 +30,7 @@ class Training:
         self.run_dir = run
         self.recorder = recorder
         self.record = run.read_run() or {}
-        self.config: dict[str, Any] = self.record["config"]
+        self.config: dict[str, Any] = {**BEFORE, **self.record["config"]}
         self.callback = RunCallback(recorder=recorder, stop_on_nonfinite=self.config.get("on_nonfinite") == "stop",
                                     sampler=Sampler.of(self.config, recorder))  # fmt: skip
         # From here on a SIGTERM finishes the step and saves; before, there is nothing to save.
@@ -58,13 +63,17 @@ class Training:
         from transformers import set_seed
 
         set_seed(self.config["seed"])
+        self.config = verify_code(self.record, self.config)
+        settle_hub(self.config)
         train_rows, eval_rows, left_out = dataset.load(self.config)
         chats = any(row.chat.text is None for row in train_rows)
         tokenizer = chat.load_tokenizer(self.config, renders=chats)
         pad_notice = chat.ensure_pad_token(tokenizer)
         marker = Marker(tokenizer, assistant_only=self.config["assistant_only_loss"] is not False,
                         limit=self.config["max_seq_length"])  # fmt: skip
-        recipe = resolve(self.config, Machine.here(), marking=self.how_it_is_marked(marker) if chats else "")
+        marking = self.how_it_is_marked(marker) if chats else ""
+        machine = Machine.here()
+        recipe = resolve(self.config, machine, marking=marking, sizes=_sizes(self.config, machine))
         self.write_record(recipe)
         for text in [pad_notice, *recipe.notices]:
             if text:
@@ -102,9 +111,15 @@ class Training:
         """TRL's trainer over the prepared parts."""
         from trl import SFTConfig
 
+        from engine.worker.fast import laying
         from engine.worker.trainer import RunTrainer
 
         config = self.config
+        unfit = laying.why_not(model) if recipe.end_to_end else ""
+        if unfit:
+            self.recorder.notice(f"Batches are padded: {unfit}")
+            recipe.tokens_per_pass, recipe.padding_free = None, False
+            model.set_attn_implementation("eager" if "soft cap" in unfit else "sdpa")
         arguments = sft_arguments(config, recipe, evaluates=evaluation is not None)
         callbacks: list[Any] = [self.callback, _log_lines()]
         if config["early_stopping_patience"] is not None:
@@ -126,6 +141,8 @@ class Training:
         from transformers import PrinterCallback
 
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
+        if recipe.end_to_end:
+            laying.set_up(trainer, recipe, config["max_seq_length"], self.recorder.notice)
         return trainer
 
     def keeper(self) -> Keeper:
@@ -154,10 +171,25 @@ class Training:
             print(f"{name}: {choice['value']} ({choice['why']})", flush=True)
 
 
+def _sizes(config: dict[str, Any], machine: Machine) -> dict[str, Any] | None:
+    """The model's sizes, where a choice depends on them; ``None`` where they cannot be told."""
+    if config["recipe"] == "plain" or not machine.cuda:
+        return None
+    from engine.worker.inspect.costs import sizes
+
+    try:
+        return sizes(config, cuda=machine.cuda)
+    except Exception as error:  # what is wrong with the model is said when it is loaded
+        print(f"The model's sizes are not known: {error}", flush=True)
+        return None
+
+
 def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
     """The base model, quantised if asked; weights are read from safetensors only, never from pickle."""
     import torch
     from transformers import AutoModelForCausalLM
+
+    from engine.worker.fast.laying import prepare
 
     options: dict[str, Any] = {}
     if config["load_in_4bit"] or config["load_in_8bit"]:
@@ -176,7 +208,7 @@ def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
         revision=config["revision"],
         trust_remote_code=config["trust_remote_code"],
         dtype=getattr(torch, recipe.dtype),
-        attn_implementation=recipe.attn_implementation,
+        attn_implementation=prepare(recipe.attn_implementation),
         use_safetensors=True,
         **options,
     )
@@ -216,13 +248,17 @@ def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) ->
         if config["load_best_model_at_end"] or config["early_stopping_patience"] is not None:
             evaluation.update(metric_for_best_model="eval_loss", greater_is_better=False)
             evaluation["load_best_model_at_end"] = config["load_best_model_at_end"]
+    # An update's samples come in one batch, which is split by tokens, not by rows.
+    rows, passes = config["batch_size"], config["gradient_accumulation_steps"]
+    if recipe.end_to_end:
+        rows, passes = rows * passes, 1
     return {
         "output_dir": config["output_dir"],
         "run_name": config["run_name"],
         "num_train_epochs": config["num_train_epochs"],
         "max_steps": config["max_steps"] or -1,
-        "per_device_train_batch_size": config["batch_size"],
-        "gradient_accumulation_steps": config["gradient_accumulation_steps"],
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": passes,
         "learning_rate": config["learning_rate"],
         "lr_scheduler_type": config["lr_scheduler_type"],
         # Since transformers 5 a float below 1 is the ratio of all steps.
@@ -246,7 +282,7 @@ def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) ->
         # Rows are cut already, and TRL wants none for padding-free batches; packing fills rows up to it.
         "max_length": config["max_seq_length"] if recipe.packing else None,
         "packing": recipe.packing,
-        "padding_free": recipe.padding_free,
+        "padding_free": recipe.padding_free and not recipe.end_to_end,
         "assistant_only_loss": False,  # the labels say it already
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,

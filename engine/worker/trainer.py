@@ -24,9 +24,39 @@ class RunTrainer(SFTTrainer):
     def __init__(self, *args: Any, keeper: Keeper, **kwargs: Any) -> None:
         self.keeper = keeper
         self._stage: str | None = None
+        self._laid: Any = None
+        self._step: Any = None
         super().__init__(*args, **kwargs)
         if self.args.should_save:
             keeper.keep_reserve()
+
+    def lay_end_to_end(self, collator: Any, step: Any) -> None:
+        """Train on samples laid end to end: ``collator`` makes the batches, ``step`` does an update with one."""
+        self._laid, self._step = collator, step
+
+    def get_train_dataloader(self) -> Any:
+        """As always, with the collator of training; evaluations keep the padded one."""
+        if self._laid is None:
+            return super().get_train_dataloader()
+        padded = getattr(self, "data_collator")  # noqa: B009 — its type is not declared there
+        self.data_collator = self._laid
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = padded
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+        """Forward and backward of one batch; the loss, still on the device."""
+        if self._step is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        learned = (
+            sum(part["targets"].shape[0] for part in inputs["passes"])
+            if num_items_in_batch is None
+            else num_items_in_batch
+        )
+        return self._step.run(inputs, learned)
 
     def save_final(self) -> None:
         """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""

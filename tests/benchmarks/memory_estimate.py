@@ -26,15 +26,29 @@ SHAPES = {
              "num_key_value_heads": 2, "tie_word_embeddings": True},
     "3B": {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
            "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "7B": {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+           "num_key_value_heads": 4, "tie_word_embeddings": False},
 }  # fmt: skip
-# Shape, max_seq_length, batch_size, gradient_checkpointing, what else is set.
-CASES = (
-    ("0.5B", 1024, 1, True, {}), ("0.5B", 1024, 4, True, {}), ("0.5B", 2048, 1, False, {}), ("0.5B", 512, 8, False, {}),
-    ("0.5B", 2048, 4, True, {"padding_free": "true"}), ("1.5B", 1024, 1, True, {}), ("1.5B", 2048, 2, True, {}),
-    ("1.5B", 2048, 1, False, {"lora_dropout": "0"}), ("1.5B", 2048, 1, True, {"packing": "true"}),
-    ("1.5B", 4096, 1, True, {"lora_r": "64"}), ("3B", 1024, 1, True, {}), ("3B", 2048, 1, False, {}),
-    ("0.5B", 1536, 3, True, {}), ("1.5B", 1024, 4, False, {}), ("3B", 3072, 1, True, {}), ("3B", 1024, 2, False, {"lora_r": "8"}),
+PLAIN = {"recipe": "plain", "use_liger_kernel": "false"}
+LIGER = {"recipe": "plain", "use_liger_kernel": "true"}
+# Samples end to end; without fused kernels of its own, with them, and with recorded passes.
+LAID = {"recipe": "exact", "use_liger_kernel": "false", "fused_lora": "false", "cuda_graphs": "false"}
+FUSED = {"recipe": "exact", "cuda_graphs": "false"}
+RECORDED = {"recipe": "exact"}
+# Shape, max_seq_length, batch_size, gradient_checkpointing, what else is set. Those of one group run side by side.
+LARGE = (
+    ("7B", 1024, 1, True, PLAIN), ("7B", 2048, 1, True, LIGER), ("7B", 2048, 1, True, {**PLAIN, "load_in_4bit": "true"}),
+    ("7B", 2048, 1, True, {**PLAIN, "load_in_8bit": "true"}), ("7B", 2048, 1, True, RECORDED), ("7B", 1024, 2, False, FUSED),
 )  # fmt: skip
+OTHERS = (
+    ("0.5B", 1024, 4, True, PLAIN), ("0.5B", 2048, 1, False, PLAIN), ("0.5B", 2048, 4, True, {**PLAIN, "padding_free": "true"}),
+    ("0.5B", 2048, 4, True, RECORDED), ("1.5B", 2048, 1, False, {**PLAIN, "lora_dropout": "0"}),
+    ("1.5B", 2048, 1, True, {**PLAIN, "packing": "true"}), ("1.5B", 4096, 1, True, {**PLAIN, "lora_r": "64"}),
+    ("1.5B", 2048, 1, True, {**PLAIN, "attn_implementation": "eager"}), ("1.5B", 2048, 2, False, LIGER),
+    ("1.5B", 2048, 2, False, LAID), ("1.5B", 2048, 2, False, RECORDED), ("3B", 2048, 1, False, PLAIN),
+    ("3B", 2048, 1, True, {**LIGER, "load_in_4bit": "true"}), ("3B", 1024, 2, False, {**FUSED, "lora_r": "8", "lora_dropout": "0"}),
+)  # fmt: skip
+CASES = (*LARGE, *OTHERS)
 MODEL = """
 import sys, json, torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
@@ -53,7 +67,8 @@ def words(folder: Path, number: int) -> list[str]:
     """The flags of a case."""
     shape, length, batch, checkpointing, more = CASES[number]
     settings = {"base_model": folder / shape, "train_path": folder / "rows.jsonl", "output_dir": folder / f"run-{number}",
-                "max_seq_length": length, "batch_size": batch, "gradient_accumulation_steps": 1, "max_steps": 3, "dtype": "bfloat16",
+                "max_seq_length": length, "batch_size": batch, "gradient_accumulation_steps": 1, "max_steps": 4, "dtype": "bfloat16",
+                "max_tokens_per_pass": length * batch,
                 "gradient_checkpointing": checkpointing, "gpus": 0, **more}  # fmt: skip
     return [
         part
@@ -81,24 +96,27 @@ def main() -> None:
         subprocess.run(code, check=True, capture_output=True)
     print(f"models written after {time.monotonic() - began:.0f} s", flush=True)
     tool = [sys.executable, "-m", "tui"]
-    runs, sheets = [], []
-    for number in range(len(CASES)):
-        runs.append(subprocess.Popen([*tool, "train", *words(folder, number), "--queue", "false"], stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.PIPE, text=True))  # fmt: skip
-    for number in range(len(CASES)):
-        flags = words(folder, number)
-        flags[flags.index("--output_dir") + 1] += "-sheet"
-        sheets.append(
-            subprocess.Popen(
-                [*tool, "preflight", *flags, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-        )
+    runs: list[str] = []
+    sheets: list[str] = []
+    for group in (LARGE, OTHERS):
+        numbers = range(len(runs), len(runs) + len(group))
+        # The sheets come first: what is free on the card must not depend on the runs.
+        asked = []
+        for number in numbers:
+            flags = words(folder, number)
+            flags[flags.index("--output_dir") + 1] += "-sheet"
+            asked.append(subprocess.Popen([*tool, "preflight", *flags, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                          text=True))  # fmt: skip
+        sheets += [one.communicate()[0] for one in asked]
+        started = [subprocess.Popen([*tool, "train", *words(folder, number), "--queue", "false"], stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE, text=True) for number in numbers]  # fmt: skip
+        runs += [one.communicate()[1] for one in started]
+        print(f"{len(runs)} runs after {time.monotonic() - began:.0f} s", flush=True)
     print(f"{'':34} {'estimate':>9} {'peak':>7} {'reserved':>9}  GiB {'error':>7}")
     errors = []
     for number, (shape, length, batch, checkpointing, more) in enumerate(CASES):
         label = f"{shape} {length}×{batch} {'ckpt' if checkpointing else '-'} {' '.join(f'{n}={v}' for n, v in more.items())}"
-        said = json.loads(sheets[number].communicate()[0] or "{}")
-        trouble = runs[number].communicate()[1]
+        said, trouble = json.loads(sheets[number] or "{}"), runs[number]
         memory = said.get("memory") or {}
         directory = folder / f"run-{number}"
         steps = [e for e in read_events_of(directory) if e["type"] == "step"]
@@ -108,6 +126,8 @@ def main() -> None:
         peak = max(step["gpu_memory_peak"] for step in steps)
         reserved = max(step["gpu_memory_reserved"] for step in steps)
         estimate = memory["total"] - memory["overhead"]
+        if more is RECORDED:  # what is recorded is reserved for good, and torch does not count it as allocated
+            peak = reserved
         errors.append(estimate / peak - 1)
         print(f"{label:34} {estimate / GIB:9.2f} {peak / GIB:7.2f} {reserved / GIB:9.2f}      {errors[-1]:7.1%}  "
               f"{ {name: round(value / GIB, 2) for name, value in memory.items() if isinstance(value, int)} }", flush=True)  # fmt: skip

@@ -1,0 +1,172 @@
+"""One update's forward and backward passes over samples laid end to end; the same sums as the plain way."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+
+from engine.worker.fast import attention
+from engine.worker.fast.attention import Borders
+from engine.worker.fast.graphs import Graphs
+from engine.worker.fast.lora import Seeds
+
+# Names under which a model scales or bends its scores: TRL's own head knows them, this one does not.
+_BENT = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+_RECORDABLE_ROPE = ("default", "linear", "llama3", "yarn")
+
+
+class Later(float):
+    """A number that is still on the device: read when somebody adds it up, not before."""
+
+    tensor: torch.Tensor
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Later:
+        """Of a tensor with one element."""
+        out = cls(float("nan"))
+        out.tensor = tensor
+        return out
+
+    def __float__(self) -> float:
+        return float(self.tensor.item())
+
+    def __add__(self, other: float) -> float:
+        return float(self) + float(other)
+
+    __radd__ = __add__
+
+
+def why_not(model: Any) -> str:
+    """What keeps a model from being trained this way; empty if nothing does."""
+    text = model.config.get_text_config()
+    bent = [name for name in _BENT if getattr(text, name, None) not in (None, 1.0, 1)]
+    if bent:
+        return f"the model bends its scores ({bent[0]})"
+    if getattr(text, "attn_logit_softcapping", None) is not None:
+        return "the model's attention has a soft cap"
+    kinds = set(getattr(text, "layer_types", None) or ())
+    if kinds - {"full_attention", "sliding_attention"}:
+        return f"the model has layers other than attention ({', '.join(sorted(kinds - {'full_attention', 'sliding_attention'}))})"
+    if not getattr(model, "_supports_sdpa", False):
+        return "the model's attention cannot be exchanged"
+    if type(model.get_output_embeddings()) is not torch.nn.Linear:
+        return "the model has no plain language head"
+    return ""
+
+
+def why_not_recorded(model: Any) -> str:
+    """What keeps the passes of a model from being recorded as CUDA graphs; empty if nothing is known to."""
+    text = model.config.get_text_config()
+    if any(getattr(text, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
+        return "its experts are chosen anew for each token"
+    rope = getattr(text, "rope_parameters", None) or {}
+    kinds = {part.get("rope_type", "default") for part in (rope, *rope.values()) if isinstance(part, dict)}
+    if kinds - set(_RECORDABLE_ROPE):
+        return "its positions depend on the longest row"
+    return ""
+
+
+class EndToEndStep:
+    """Does one update of a trainer: :meth:`run` adds its gradients and returns its loss, still on the device."""
+
+    def __init__(self, trainer: Any, seeds: Seeds | None, *, recorded: int, longest: int, say: Any) -> None:
+        """``recorded``: tokens of the largest pass that is recorded as a CUDA graph, 0 for none; ``longest``: of any sample."""
+        self._trainer, self._seeds = trainer, seeds
+        self._model = trainer.model.get_base_model()
+        self._layers = self._model.base_model
+        self._graphs = Graphs(self._hidden, most=recorded, longest=longest, say=say) if recorded else None
+        self._kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        if recorded:
+            self._keep_gradients()
+
+    def run(self, inputs: dict[str, Any], learned: torch.Tensor | int) -> torch.Tensor:
+        """``learned``: how many tokens the update learns from, in all its passes (and ranks)."""
+        total: torch.Tensor | None = None
+        correct = entropy = 0
+        for number, part in enumerate(inputs["passes"]):
+            if self._seeds is not None:
+                self._seeds.set(self._trainer.args.seed, self._trainer.state.global_step, number)
+            loss, right, spread = self._pass(part, learned)
+            total = loss if total is None else total + loss
+            correct, entropy = correct + right, entropy + spread
+        count = max(1, sum(part["targets"].shape[0] for part in inputs["passes"]))
+        metrics = self._trainer._metrics["train"]
+        metrics["entropy"].append(Later.of(entropy / count))
+        metrics["mean_token_accuracy"].append(Later.of(correct / count))
+        self._trainer._total_train_tokens += sum(part["tokens"] for part in inputs["passes"])
+        metrics["num_tokens"] = [self._trainer._total_train_tokens]
+        assert total is not None
+        return total
+
+    def _pass(
+        self, part: dict[str, Any], learned: torch.Tensor | int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        recorded = self._graphs.of(part) if self._graphs is not None else None
+        if recorded is None:
+            borders = Borders(part["starts"], part["longest"], part["lengths"])
+            with attention.apart(borders):
+                hidden = self._hidden(part["input_ids"], part["position_ids"], borders)
+                loss, right, spread = self._loss(hidden[0][part["learned"]], part["targets"], learned)
+                self._trainer.accelerator.backward(loss)
+            return loss.detach(), right, spread
+        recorded.forward.replay()
+        rows = recorded.hidden[0][part["learned"]].requires_grad_()
+        loss, right, spread = self._loss(rows, part["targets"], learned)
+        self._trainer.accelerator.backward(loss)
+        recorded.gradient.zero_()
+        if rows.grad is not None:
+            recorded.gradient[0].index_copy_(0, part["learned"], rows.grad)
+        recorded.backward.replay()
+        return loss.detach(), right, spread
+
+    def _hidden(self, ids: torch.Tensor, positions: torch.Tensor, borders: Borders) -> torch.Tensor:
+        mask = attention.no_mask(ids.device)
+        with attention.apart(borders), self._precision():
+            out = self._layers(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
+        return out.last_hidden_state
+
+    def _loss(self, rows: torch.Tensor, targets: torch.Tensor,
+              learned: torch.Tensor | int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+        """TRL's own head (``trl.kernels``), over the places that are learned: the sum over ``learned``, hits and entropy."""
+        from trl.kernels import ChunkedLogProbFunction
+        from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE
+
+        head = self._model.get_output_embeddings()
+        with self._precision():
+            log_probs, entropy, _, _, right = ChunkedLogProbFunction.apply(
+                rows,
+                head.weight,
+                head.bias,
+                targets,
+                1.0,
+                _CHUNKED_LOGPROB_CHUNK_SIZE,
+                None,
+                1.0,
+                ("entropy", "is_top1"),
+            )
+        return -log_probs.sum() / torch.as_tensor(learned).clamp(min=1), right.sum(), entropy.detach().sum()
+
+    def _precision(self) -> Any:
+        args = self._trainer.args
+        if not (args.bf16 or args.fp16):
+            return contextlib.nullcontext()
+        kind = torch.bfloat16 if args.bf16 else torch.float16
+        # Weights that were cast once are kept only within a pass: a recorded pass must cast them itself each time.
+        return torch.autocast(args.device.type, dtype=kind, cache_enabled=self._graphs is None)
+
+    def _keep_gradients(self) -> None:
+        """A recorded pass adds to gradients where they lay when it was recorded: they are emptied, never given back."""
+        for parameter in self._trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+                self._kept.append((parameter, parameter.grad))
+        model = self._trainer.model
+
+        def zero_grad(set_to_none: bool = True) -> None:
+            torch._foreach_zero_([gradient for _, gradient in self._kept])
+            for parameter, gradient in self._kept:
+                parameter.grad = gradient
+
+        model.zero_grad = zero_grad

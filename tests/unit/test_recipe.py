@@ -1,0 +1,99 @@
+"""What each ``auto`` of the recipe chooses, from card, memory, model and settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.config import parse
+from engine.preflight import memory
+from engine.worker import layout
+from engine.worker.recipe import Machine, Recipe, resolve
+
+GIB = 2**30
+SEVEN_B = {"trainable": 40370176, "cuda": True, "parameters": 7615616512, "linear": 6525288448, "largest_linear": 67895296, "layers": 28,
+           "hidden": 3584, "heads": 28, "vocabulary": 152064, "positions": 32768,
+           "layer": {"outputs": 49664, "widest": 18944, "norms": 2, "experts": 0, "adapter_inputs": 40448, "adapters": 7}}  # fmt: skip
+
+
+def card(free: float, **more: Any) -> Machine:
+    values = {"cuda": True, "gpu_name": "NVIDIA H100", "capability": (9, 0), "bf16": True, "memory_total": 80 * GIB, "liger": True,
+              "memory_free": int(free * GIB), "triton": True, "varlen": True}  # fmt: skip
+    return Machine(**{**values, **more})
+
+
+def chosen(machine: Machine, sizes: dict[str, Any] | None = SEVEN_B, **settings: Any) -> Recipe:
+    given = {"base_model": "/m", "train_path": "/t", "output_dir": "/o", **settings}
+    config = parse({name: str(value) for name, value in given.items()}).model_dump()
+    return resolve(config, machine, marking="marked", sizes=sizes)
+
+
+def test_a_large_card_keeps_activations_and_lays_samples_end_to_end() -> None:
+    recipe = chosen(card(79))
+    assert recipe.recipe == "exact" and recipe.end_to_end and recipe.attn_implementation == "varlen"
+    assert recipe.fused_lora and recipe.cuda_graphs and not recipe.gradient_checkpointing
+    assert set(recipe.auto) >= {"recipe", "attn_implementation", "padding_free", "fused_lora", "cuda_graphs", "gradient_checkpointing",
+                                "max_tokens_per_pass"}  # fmt: skip
+    assert all(choice["why"] for choice in recipe.auto.values())
+
+
+def test_a_small_card_computes_activations_again_and_never_plans_more_than_is_free() -> None:
+    for free in (18, 20, 24, 30, 40, 79):
+        recipe = chosen(card(free), batch_size=8, gradient_accumulation_steps=4)
+        assert recipe.tokens_per_pass is not None and recipe.tokens_per_pass >= 2048
+        costs = {**SEVEN_B, "chosen": recipe.as_chosen()}
+        config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o"}).model_dump()
+        if recipe.tokens_per_pass > 2048:
+            assert memory.estimate(costs, config, recipe.tokens_per_pass).total < free * GIB
+        assert recipe.gradient_checkpointing == (free < 30)
+
+
+def test_more_memory_means_larger_passes_up_to_the_whole_update() -> None:
+    sizes = [
+        chosen(card(free), batch_size=16, gradient_accumulation_steps=2).tokens_per_pass or 0
+        for free in (40, 60, 79)
+    ]
+    assert sizes == sorted(sizes) and sizes[-1] > sizes[0]
+    assert chosen(card(79), batch_size=1, gradient_accumulation_steps=2, max_seq_length=512).tokens_per_pass == 1024
+
+
+def test_a_cpu_stays_plain_unless_asked() -> None:
+    nothing = Machine(cuda=False)
+    assert chosen(nothing, None).recipe == "plain" and not chosen(nothing, None).end_to_end
+    asked = chosen(nothing, None, recipe="exact")
+    assert asked.end_to_end and asked.attn_implementation == "varlen" and not asked.cuda_graphs and not asked.fused_lora
+
+
+@pytest.mark.parametrize("settings", [{"packing": "true"}, {"padding_free": "false"}, {"attn_implementation": "sdpa"},
+                                      {"recipe": "plain"}])  # fmt: skip
+def test_what_is_asked_for_is_not_overruled(settings: dict[str, str]) -> None:
+    recipe = chosen(card(79), **settings)
+    assert not recipe.end_to_end and not recipe.cuda_graphs and not recipe.fused_lora
+    assert recipe.attn_implementation == "sdpa"
+    for name, value in settings.items():
+        assert str(getattr(recipe, name)).lower() == value and name not in recipe.auto
+
+
+def test_settings_of_its_own_are_kept() -> None:
+    recipe = chosen(
+        card(79), max_tokens_per_pass=3000, cuda_graphs="false", fused_lora="false", gradient_checkpointing="true"
+    )
+    assert recipe.tokens_per_pass == 3000 and recipe.gradient_checkpointing
+    assert not recipe.cuda_graphs and not recipe.fused_lora and recipe.end_to_end
+
+
+def test_an_old_card_and_quantised_weights() -> None:
+    old = chosen(card(15, capability=(7, 5), bf16=False, varlen=True, gpu_name="T4"))
+    assert old.recipe == "plain" and "T4" in old.auto["recipe"]["why"]
+    four = chosen(card(79, bitsandbytes=True), load_in_4bit="true")
+    assert four.end_to_end and not four.fused_lora and "quantised" in four.auto["fused_lora"]["why"]
+    assert (
+        chosen(card(79, triton=False)).fused_lora is False and chosen(card(79, triton=False), lora_dropout=0).fused_lora
+    )
+
+
+def test_without_sizes_as_little_memory_as_possible_is_used() -> None:
+    recipe = chosen(card(79), None)
+    assert recipe.gradient_checkpointing and recipe.tokens_per_pass == 2048
+    assert not layout.can_keep({**SEVEN_B, "chosen": recipe.as_chosen()}, {}, None)
