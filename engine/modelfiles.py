@@ -35,7 +35,9 @@ def check_model_directory(path: Path, target_modules: list[str] | str) -> tuple[
         bad("holds an adapter, not a base model", "Give the base model it was trained on")
         return errors, []
     for name in no_files(path):
-        bad("is no regular file, and whoever reads it may wait for ever", "Give a complete model directory", path / name)
+        bad(
+            "is no regular file, and whoever reads it may wait for ever", "Give a complete model directory", path / name
+        )
     config = read_json(path / "config.json")
     if config is None:
         what = "is damaged" if (path / "config.json").exists() else "is missing"
@@ -50,7 +52,9 @@ def check_model_directory(path: Path, target_modules: list[str] | str) -> tuple[
 def no_files(path: Path) -> list[str]:
     """Pipes, sockets and devices in a directory."""
     try:
-        return sorted(entry.name for entry in path.iterdir() if entry.exists() and not entry.is_file() and not entry.is_dir())
+        return sorted(
+            entry.name for entry in path.iterdir() if entry.exists() and not entry.is_file() and not entry.is_dir()
+        )
     except OSError:
         return []
 

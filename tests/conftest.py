@@ -46,4 +46,6 @@ def xdg(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     monkeypatch.setenv("TUNEDECK_SLOT_DIR", str(home / "slots"))
     monkeypatch.setenv("TUNEDECK_SLOTS", "64")
+    # Nobody answers there: no test asks the real hub.
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     return home

@@ -202,7 +202,7 @@ def _model(folder: Path, name: str, source: str, revision: str | None = None, co
         model_type=str(config.get("model_type") or "")[:200], template=template_family(folder),
         licence=licence(folder / "README.md"), code=brought.any,
         needs_code=brought.any and known.needs_code(config, tokenizer_config(folder), brought.auto_map),
-        used=weights.newest(folder, ["config.json", *found.files[:50]]), trouble=_trouble(folder, config, brought, found),
+        used=weights.newest(folder, found.files[:50]), trouble=_trouble(folder, config, brought, found),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from engine.models.reading import is_file, read_index
+from engine.models.reading import is_file, open_unseen, read_index
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
@@ -114,7 +114,7 @@ def _files(folder: Path, names: list[str]) -> Weights:
 def header_counts(path: Path) -> dict[str, int] | None:
     """Numbers by dtype of a safetensors file, ``None`` if it is damaged or cut short. Buffers of old models do not count."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open_unseen(path) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 return None

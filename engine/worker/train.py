@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -203,6 +204,9 @@ def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
             bnb_4bit_compute_dtype=getattr(torch, recipe.dtype),
         )
         options["device_map"] = {"": 0}
+    if config["load_in_8bit"]:
+        # Weights become 8 bits on the CPU, one by one: read ahead, all of them would wait on the GPU as they were.
+        os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
     model = AutoModelForCausalLM.from_pretrained(
         config["base_model"],
         revision=config["revision"],

@@ -51,8 +51,7 @@ def test_a_small_card_computes_activations_again_and_never_plans_more_than_is_fr
 
 def test_more_memory_means_larger_passes_up_to_the_whole_update() -> None:
     sizes = [
-        chosen(card(free), batch_size=16, gradient_accumulation_steps=2).tokens_per_pass or 0
-        for free in (40, 60, 79)
+        chosen(card(free), batch_size=16, gradient_accumulation_steps=2).tokens_per_pass or 0 for free in (40, 60, 79)
     ]
     assert sizes == sorted(sizes) and sizes[-1] > sizes[0]
     assert chosen(card(79), batch_size=1, gradient_accumulation_steps=2, max_seq_length=512).tokens_per_pass == 1024
