@@ -8,6 +8,8 @@ from __future__ import annotations
 from textual.binding import Binding, BindingType
 
 from tui.keyrow import Key as Key
+from tui.keys_models import LAUNCH_MODELS, MODELS
+from tui.keys_sheet import LAUNCH_SHEET, SHEET
 from tui.preview.keys import PREVIEW, PREVIEW_ASK
 
 APP = (
@@ -83,6 +85,8 @@ LAUNCH: tuple[Key, ...] = (
         display="F6"),
     Key("launch.preview", "f10,ctrl+g", "preview", "preview", "The rows as the model would read them, token by token (also ^g)",
         display="F10"),
+    LAUNCH_SHEET,
+    LAUNCH_MODELS,
     Key("launch.presets", "f2,ctrl+o", "presets", "presets", "Take over the settings of a preset", display="F2"),
     Key("launch.find", "ctrl+f,slash", "find", "find", "Go to a setting by its name or meaning (/ too, where no path is typed)",
         display="^f"),
@@ -380,9 +384,10 @@ TABLES: dict[str, tuple[Key, ...]] = {
     "close": CLOSE, "command": COMMAND, "save": SAVE, "warnings": WARNINGS,
     "resume": RESUME, "samples": SAMPLES, "note": NOTE, "columns": COLUMNS, "saved": SAVED,
     "detail": DETAIL, "compare": COMPARE, "removal": REMOVAL, "export": EXPORT, "preview": PREVIEW, "preview-ask": PREVIEW_ASK,
+    "sheet": SHEET, "models": MODELS,
 }  # fmt: skip
 TITLES = {"app": "Everywhere", "runs": "Runs", "launch": "New run", "watch": "Watch", "samples": "Answers",
-          "detail": "Run", "compare": "Compare", "preview": "Preview"}  # fmt: skip
+          "detail": "Run", "compare": "Compare", "preview": "Preview", "sheet": "Costs", "models": "Models"}  # fmt: skip
 
 
 def bindings(*tables: str) -> list[BindingType]:

@@ -14,6 +14,8 @@ from engine.errors import InputError, Problem
 from engine.preflight import Preflight
 from engine.rundir import RunDir
 from engine.samples import demo_values
+from tests.costing import CostingInspector, install
+from tests.pilot.modelfiles import model_dir
 from tests.support import fake_model, make_run, until, write_rows
 from tui.app import TunedeckApp
 from tui.screens.launch import LaunchScreen
@@ -57,6 +59,12 @@ def shown(app: TunedeckApp) -> str:
 def row(app: TunedeckApp, name: str) -> str:
     """The line of a setting."""
     return next(line for line in shown(app).splitlines() if line.lstrip(" ▌•✗!").startswith(name))
+
+
+@pytest.fixture(autouse=True)
+def inspector(monkeypatch: pytest.MonkeyPatch) -> CostingInspector:
+    """No libraries are loaded for what the form says of a run's costs."""
+    return install(monkeypatch)
 
 
 @pytest.fixture
@@ -422,7 +430,8 @@ async def test_a_refused_launch_keeps_the_form(files: Path, launched: Launched) 
 
 
 async def test_trust_needs_the_typed_word(files: Path) -> None:
-    app = launch_app(demo_values(), "Sample run")
+    model_dir(files / "own", code=True)
+    app = launch_app({**demo_values(), "base_model": str(files / "own")}, "Sample run")
     async with app.run_test(size=SIZE) as pilot:
         screen = await form(app, pilot)
         await go(pilot, screen, "trust_remote_code")
@@ -445,7 +454,8 @@ async def test_trust_needs_the_typed_word(files: Path) -> None:
 
 
 async def test_loaded_trust_is_asked_again(files: Path) -> None:
-    app = launch_app({**demo_values(), "trust_remote_code": True}, "Clone of x")
+    model_dir(files / "own", code=True)
+    app = launch_app({**demo_values(), "base_model": str(files / "own"), "trust_remote_code": True}, "Clone of x")
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "Run the model's own code?" in shown(app))
         await pilot.press("escape")

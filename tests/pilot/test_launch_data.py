@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests import datafiles
+from tests.costing import install
 from tests.pilot.test_launch import SIZE, form, launch_app, row, shown
 from tests.support import fake_model, until
 from tui.launch import probe
 
 SHARE = [{"conversations": [{"from": "human", "value": f"q{n % 3}"}, {"from": "gpt", "value": "a"}]} for n in range(5)]
+
+
+@pytest.fixture(autouse=True)
+def inspector(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
 
 
 async def test_what_was_detected_stands_beside_the_form(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -26,7 +27,9 @@ PLACE = Path("/tmp/tunedeck-pictures")
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, xdg: Path) -> Iterator[Path]:
-    """A directory of always the same name, a stopped clock, one time zone, one locale."""
+    """A directory of always the same name, a stopped clock, one time zone, one locale; one test at a time has it."""
+    held = os.open(PLACE.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(held, fcntl.LOCK_EX)
     shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir()
     monkeypatch.chdir(PLACE)
@@ -41,6 +44,7 @@ def place(monkeypatch: pytest.MonkeyPatch, xdg: Path) -> Iterator[Path]:
     )
     yield PLACE
     shutil.rmtree(PLACE, ignore_errors=True)
+    os.close(held)
 
 
 def several_runs(place: Path) -> None:

@@ -39,6 +39,9 @@ def start_sample_run(folder: Path, steps: int, tokens: int = 0) -> tuple[Screen,
     if tokens:
         fill(screen, "max_seq_length", str(tokens), f"{tokens} tokens")
     screen.press(F5)
+    if tokens:
+        screen.wait_for("Before it starts", "cuts off", seconds=60)
+        screen.press(F5)
     screen.wait_for("running", "train.log", seconds=60)
     (run,) = list((folder / "runs").iterdir())
     return screen, run

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from engine import paths
+from engine.config import parse
+from engine.launchers import launch
 from engine.rundir import RunDir
 from tests import preloaded
 from tests.families import templates as t
-from tests.support import read_events, write_rows
+from tests.support import ended, read_events, write_rows
 
 pytestmark = pytest.mark.slow
 MODEL = paths.sample_data_dir() / "tiny-qwen2"
@@ -45,6 +47,20 @@ def train(
     return result.returncode, result.stdout + result.stderr, RunDir(folder / "out")
 
 
+def unlooked(python: Path, run: RunDir) -> str:
+    """Why the same run fails that is started without a look at its tokens first."""
+    folder = run.path.parent
+    values = {
+        "base_model": folder / "model",
+        "train_path": folder / "rows.jsonl",
+        "output_dir": run.path,
+        "worker_python": python,
+    }
+    setting = {"assistant_only_loss": folder.name} if folder.name in ("auto", "true") else {}
+    launch(parse({name: str(value) for name, value in {**values, **setting}.items()}))
+    return str(ended(run, 120)["reason"])
+
+
 def notices(run: RunDir) -> str:
     return "\n".join(event["text"] for event in read_events(run) if event["type"] == "notice")
 
@@ -62,11 +78,11 @@ def test_auto_refuses_what_cannot_be_marked_and_false_learns_everything(tmp_path
     for name, setting in (("auto", "auto"), ("true", "true")):
         (tmp_path / name).mkdir()
         code, said, run = train(tmp_path / name, python, t.COUNTED, assistant_only_loss=setting)
-        assert (
-            code == 1
-            and f"failed to start: assistant_only_loss is {setting}, but this chat template has no marks" in said
-        )
-        assert "set assistant_only_loss to false" in said and not weights_were_read(run)
+        assert code == 2 and "error: assistant_only_loss: this chat template has no marks" in said
+        assert "Set assistant_only_loss to false" in said and not run.path.exists()
+        why = unlooked(python, run)
+        assert f"failed to start: assistant_only_loss is {setting}, but this chat template has no marks" in why
+        assert "set assistant_only_loss to false" in why and not weights_were_read(run)
     (tmp_path / "false").mkdir()
     code, said, run = train(tmp_path / "false", python, t.COUNTED, assistant_only_loss="false")
     assert code == 0, said
@@ -102,7 +118,9 @@ def test_rows_that_the_template_refuses_are_named_or_skipped(tmp_path: Path, pyt
     ]
     (tmp_path / "refused").mkdir()
     code, said, run = train(tmp_path / "refused", python, NO_SYSTEM, rows)
-    assert code == 1 and "rows.jsonl:2: the chat template cannot render it: System role not supported" in said
+    assert code == 2 and "rows.jsonl:2: the chat template cannot render it: System role not supported" in said
+    assert not run.path.exists()
+    assert "rows.jsonl:2: the chat template cannot render it: System role not supported" in unlooked(python, run)
     assert not weights_were_read(run)
     (tmp_path / "skipped").mkdir()
     code, said, run = train(tmp_path / "skipped", python, NO_SYSTEM, rows, on_bad_rows="skip")

@@ -65,7 +65,9 @@ async def test_the_coloured_tokens_are_those_that_the_trainer_learns() -> None:
         await until(pilot, lambda: screen.stats.complete, 60)
         every = [marker.mark(chat) for _, chat in rows]
         stats = screen.stats
-        assert (stats.rows, stats.tokens, stats.learned, stats.cut, stats.nothing) == (
+        found = stats.lengths
+        assert found is not None and not found.estimated
+        assert (found.rows, found.tokens, found.trained, found.truncated, found.empty) == (
             len(rows), sum(len(m.ids) for m in every), sum(m.learned for m in every), sum(m.is_cut for m in every),
             sum(m.learned == 0 for m in every))  # fmt: skip
         assert paths.sample_data_dir() in data.parents

@@ -256,6 +256,14 @@ def test_padding_free_packing_and_held_out_rows_train(tmp_path: Path) -> None:
 
 
 def test_a_failure_in_training_is_said_in_words(tmp_path: Path) -> None:
+    fault = "import engine.worker.train as train\ndef load_model(*args):\n    raise RuntimeError('sizes (3) and (4)\\nmore')\n"
+    python = preloaded.interpreter(tmp_path / "python", fault + "train.load_model = load_model")
+    result = tunedeck("train", *flags(tmp_path / "out", worker_python=python))
+    assert result.returncode == 1
+    assert "failed to start: sizes (3) and (4)" in result.stdout and "Traceback" not in result.stdout + result.stderr
+
+
+def test_what_the_sheet_refuses_is_not_started(tmp_path: Path) -> None:
     broken = tmp_path / "model"
     import shutil
 
@@ -265,5 +273,5 @@ def test_a_failure_in_training_is_said_in_words(tmp_path: Path) -> None:
     )
     python = preloaded.interpreter(tmp_path / "python")
     result = tunedeck("train", *flags(tmp_path / "out", base_model=broken, worker_python=python))
-    assert result.returncode == 1
-    assert "failed to start" in result.stdout and "Traceback" not in result.stdout + result.stderr
+    assert result.returncode == 2 and result.stdout == "" and not (tmp_path / "out").exists()
+    assert "error: base_model: the weights do not fit config.json" in result.stderr

@@ -142,7 +142,12 @@ def test_thoughts_and_calls_among_the_parts_of_an_answer(tmp_path: Path) -> None
     row = {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": parts}]}
     for path in (datafiles.jsonl(tmp_path / "x.jsonl", [row]), datafiles.parquet(tmp_path / "x.parquet", [row])):
         (chat,) = read_chats(path)
-        assert chat.messages[1] == {"role": "assistant", "content": "Let me see.", "tool_calls": [CALL, CALL], "reasoning_content": "hm"}
+        assert chat.messages[1] == {
+            "role": "assistant",
+            "content": "Let me see.",
+            "tool_calls": [CALL, CALL],
+            "reasoning_content": "hm",
+        }
     thinking = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": [
         {"type": "thinking", "thinking": "hm", "signature": "x"}, {"type": "text", "text": "3"}]}]}  # fmt: skip
     (chat,) = read_chats(datafiles.jsonl(tmp_path / "y.jsonl", [thinking]))

@@ -130,6 +130,20 @@ def test_trust_is_only_asked_for() -> None:
     assert model.config is not None and model.config.trust_remote_code is False
 
 
+def test_trust_is_in_one_code_of_one_revision() -> None:
+    model = FormModel({"train_path": "x", "base_model": "org/name"})
+    model.grant("abc")
+    assert not model.settle() and not model.code_seen("abc")
+    kept = model.draft
+    model.set("revision", "other")
+    assert model.settle() and model.text("trust_remote_code") == "false"
+    model.restore(kept)
+    assert model.text("trust_remote_code") == "true", "an undo brings the consent back with the model it was for"
+    assert model.code_seen("abd") and model.text("trust_remote_code") == "false"
+    model.grant("")
+    assert not model.code_seen("") and model.code_seen("new"), "code that came later is code nobody has agreed to"
+
+
 def test_unknown_names_are_left_out_and_said() -> None:
     model = FormModel({"lora_r": 8, "lr": 1, "\x1b[31m": 2})
     assert model.text("lora_r") == "8" and model.unknown == ["lr", "\x1b[31m"]

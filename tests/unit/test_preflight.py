@@ -57,7 +57,7 @@ def test_model_without_template_tokenizer_or_config(good: dict[str, object], tmp
     for name in ("chat_template.jinja", "config.json", "tokenizer.json"):
         (tmp_path / "model" / name).rename(tmp_path / name)
         (problem,) = check(parse(good)).errors
-        assert problem.setting == "base_model"
+        assert problem.setting == ("chat_template_path" if "template" in name else "base_model")
         (tmp_path / name).rename(tmp_path / "model" / name)
 
 
@@ -107,9 +107,13 @@ def test_hub_model_offline_is_refused_and_online_warned(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert kinds({**good, "base_model": "Qwen/Nope"}) == [("bad-model", "base_model")]
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     result = check(parse({**good, "base_model": "Qwen/Nope"}))
     assert result.ok and [w.kind for w in result.warnings] == ["not-downloaded"]
-    (tmp_path / "hub" / "models--Qwen--Nope" / "snapshots" / "abc").mkdir(parents=True)
+    place = tmp_path / "hub" / "models--Qwen--Nope"
+    fake_model(place / "snapshots" / "abc")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
     assert check(parse({**good, "base_model": "Qwen/Nope"})).warnings == []
 
 

@@ -118,4 +118,4 @@ def test_layers_that_are_not_there_are_said(inspector: Inspector, tmp_path: Path
     (tmp_path / "config.json").write_text('{"model_type": "none-such"}')
     with pytest.raises(InspectError) as caught:
         parameters.costs(inspector, settings(tmp_path), None, chats=True)
-    assert caught.value.kind == "no-costs" and "\n" not in str(caught.value)
+    assert caught.value.kind == "bad-model" and "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +43,17 @@ def complete_model(text: str) -> Completion:
     return _agree(text, "", text, [name for name in cached_models() if name.startswith(text)])
 
 
+def complete_name(text: str, names: Sequence[str]) -> Completion:
+    """Complete one of some known names, else a path."""
+    fitting = [name for name in names if text and name.startswith(text)]
+    return _agree(text, "", text, fitting) if fitting else complete(text)
+
+
 def cached_models() -> list[str]:
     """Hub ids of the models in the local hub cache."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    try:
-        names = [
-            name.removeprefix("models--").replace("--", "/")
-            for name in os.listdir(cache)
-            if name.startswith("models--")
-        ]
-    except (OSError, RuntimeError):
-        return []
-    return sorted(names)
+    from engine.models import cache
+
+    return cache.names()
 
 
 def _agree(text: str, folder: str, part: str, names: list[str]) -> Completion:

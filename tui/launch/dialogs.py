@@ -1,4 +1,4 @@
-"""The form's dialogs: pick from a list, give a path, read the command line, consent, go on in spite of warnings."""
+"""The form's dialogs: pick from a list, give a path, read the command line, go on in spite of warnings."""
 
 from __future__ import annotations
 
@@ -217,45 +217,6 @@ class CommandScreen(Dialog[None]):
     def action_close(self) -> None:
         """Back."""
         self.dismiss()
-
-
-class ConsentScreen(Dialog[bool]):
-    """Asks to type a word before a model's own code may run."""
-
-    CSS_PATH = "../screens/dialog.tcss"
-    BINDINGS = bindings("ask")
-
-    def __init__(self, word: str, model: str) -> None:
-        super().__init__()
-        self._word, self._model = word, clean(model, 200)
-
-    def compose(self) -> ComposeResult:
-        """What it means, and the word."""
-        about = (
-            f"{self._model or 'The model'} may come with Python code. It would run on this machine with your rights: "
-            f"it can read, change and send whatever you can. If you trust its authors, type the word {self._word}."
-        )
-        with Vertical(classes="dialog"):
-            yield Static(Content("Run the model's own code?"), classes="dialog--title")
-            yield Static(Content(about), classes="dialog--detail")
-            yield TextField(hint=f"type {self._word} to allow it")
-            yield Static("", classes="dialog--error")
-            yield _foot(("⏎", "ok"), ("esc", "no"))
-
-    def on_mount(self) -> None:
-        """Type at once."""
-        self.query_one(TextField).focus()
-
-    def on_text_field_submitted(self) -> None:
-        """Only the word itself counts."""
-        if self.query_one(TextField).value.strip().lower() == self._word:
-            self.dismiss(True)
-        else:
-            self.query_one(".dialog--error", Static).update(Content(f"Type {self._word}, or esc for no"))
-
-    def action_cancel(self) -> None:
-        """No."""
-        self.dismiss(False)
 
 
 class WarningsScreen(Dialog[bool]):

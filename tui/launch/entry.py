@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from tui.launch.complete import PATH_KINDS, Completion, cached_models, complete, complete_model, finished
+from tui.launch.complete import PATH_KINDS, Completion, cached_models, complete, complete_model, complete_name, finished
 from tui.launch.line import LineEditor
 
 Part = tuple[str, Literal["field", "marked", "cursor"]]
@@ -14,17 +14,19 @@ Part = tuple[str, Literal["field", "marked", "cursor"]]
 class Entry(LineEditor):
     """A text field's state. ``kind`` is a setting's kind; only ``path`` and ``directory`` complete.
 
-    ``new`` paths need not exist; a ``model`` may also be a hub id. ``candidates`` are names that fit (folders end with a
-    slash) and ``chosen`` is the one in the field, -1 for none.
+    ``new`` paths need not exist; a ``model`` may also be a hub id, and ``names`` may stand for a path.
+    ``candidates`` are names that fit (folders end with a slash) and ``chosen`` is the one in the field, -1 for none.
     """
 
     def __init__(
-        self, text: str = "", *, kind: str = "text", selected: bool = False, new: bool = False, model: bool = False
-    ) -> None:
+        self, text: str = "", *, kind: str = "text", selected: bool = False, new: bool = False, model: bool = False,
+        names: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__(text, selected=selected)
         self.kind = kind
         self.new = new
         self.model = model
+        self.names = names
         self._folder = ""
         self.touched = False
         self.candidates: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ class Entry(LineEditor):
         """In a thread."""
         if self.model:
             return complete_model(text), finished(text, self.kind) or text in cached_models()
+        if self.names:
+            return complete_name(text, self.names), text in self.names or finished(text, self.kind)
         return complete(text, directories_only=self.kind == "directory"), finished(text, self.kind)
 
     def choose(self, by: int) -> bool:

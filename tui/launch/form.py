@@ -204,8 +204,9 @@ class SettingsList(SettingsView, can_focus=True):
         name = info.name
         self._before, self._was_untold = self.model.text(name), name in self.model.untold
         self.entry = Entry(
-            self._before, kind=info.kind, selected=True, new=name == "output_dir", model=name == "base_model"
-        )
+            self._before, kind=info.kind, selected=True, new=name == "output_dir", model=name == "base_model",
+            names=info.suggestions if info.kind in PATH_KINDS else (),
+        )  # fmt: skip
         self.renew()
         self.post_message(self.Moved())
 

@@ -20,8 +20,8 @@ def words(info: SettingInfo) -> list[str]:
 
 
 def rounds(info: SettingInfo) -> list[str]:
-    """What stepping goes round through: the words, or the suggestions of a list."""
-    if info.kind == "list":
+    """What stepping goes round through: the words, or the suggestions of a list or a path."""
+    if info.kind == "list" or info.suggestions:
         found = [*([AUTO] if info.allows_auto else []), *([""] if info.optional else []), *info.suggestions]
         return found if len(found) > 1 else []
     return words(info)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from engine.config import GROUPS, RunConfig, SettingInfo, check, settings, yaml_file
 from engine.config.flags import command_line, format_value
-from engine.data import DataReport
+from engine.data import DataReport, Tally
 from engine.errors import Problem
 from engine.preflight import Plan, plan, propose_output_dir, samples
 from tui.launch import ladder
+from tui.launch.templates import Choice
+
+if TYPE_CHECKING:
+    from engine.models.catalogue import Model
+    from engine.models.hub import HubAnswer
 
 VIEWS = ("basic", "all", "changed")
 # Only a deliberate word lets a model's own code run.
@@ -27,15 +33,16 @@ class Draft(NamedTuple):
 
     texts: dict[str, str]
     own_output: bool
-    trusted: str | None
+    trusted: tuple[str, str, str] | None
     untold: frozenset[str] = frozenset()
 
 
 class FormModel:
     """The texts of all settings, checked after every change.
 
-    ``problems`` holds one problem for each wrong setting, ``config`` the valid configuration or ``None``;
-    ``file_problems``, ``train`` and ``eval`` are what :mod:`tui.launch.probe` found behind the paths. ``untold`` are
+    ``base`` and ``hub`` are what is known of the model (``asks_hub``: soon more). ``problems`` holds one problem for each
+    wrong setting, ``config`` the valid configuration or ``None``;
+    ``file_problems``, ``train``, ``eval`` and ``leak`` are what :mod:`tui.launch.probe` found behind the paths. ``untold`` are
     settings that the run these values come from does not tell, until somebody decides on them; ``remarks`` says more of
     single ones.
     """
@@ -49,10 +56,17 @@ class FormModel:
         self.file_problems: dict[str, Problem] = {}
         self.train: DataReport | None = None
         self.eval: DataReport | None = None
+        self.leak: Tally | None = None
+        # What single values of a setting mean for the model that is filled in, the best first.
+        self.choices: dict[str, dict[str, Choice]] = {}
         self.config: RunConfig | None = None
         self.problems: dict[str, Problem] = {}
         self._own_output = False
-        self._trusted: str | None = None
+        # Whose code may run: model, revision, and the SHA-256 of the code (empty: it brings none).
+        self._trusted: tuple[str, str, str] | None = None
+        self.base: Model | None = None
+        self.hub: HubAnswer | None = None
+        self.asks_hub = False
         self._undo: Draft | None = None
         self.untold: set[str] = set()
         self.remarks = dict(remark.split(": ", 1) for remark in remarks if ": " in remark)
@@ -66,6 +80,17 @@ class FormModel:
         """The value as it was typed; empty if unset. Not cleaned."""
         return self.texts[name]
 
+    def info(self, name: str) -> SettingInfo | None:
+        """A setting's description, with what is suggested for this model."""
+        info, found = settings().get(name), self.choices.get(name)
+        if info is None or not found:
+            return info
+        return replace(info, suggestions=tuple(value for value in found if value))
+
+    def choice(self, name: str) -> Choice | None:
+        """What the present value of a setting means for this model, if that is known."""
+        return self.choices.get(name, {}).get(self.texts[name].strip())
+
     def set(self, name: str, text: str) -> None:
         """Change one value. Trust in a model's code is only asked for here, see :meth:`grant`."""
         if name == TRUST and _is_true(text) and not _is_true(self.texts[TRUST]):
@@ -78,18 +103,30 @@ class FormModel:
         self.review()
 
     def settle(self) -> bool:
-        """An edit is over: propose an output directory for the model; whether trust in another model's code ended."""
+        """An edit is over: propose an output directory for the model; whether trust in other code ended."""
         if not self._own_output:
             self.texts["output_dir"] = _proposal(self.texts["base_model"])
-        ended = _is_true(self.texts[TRUST]) and self.texts["base_model"].strip() != self._trusted
+        ended = _is_true(self.texts[TRUST]) and (self._trusted is None or self._trusted[:2] != self._which)
         if ended:
             self.texts[TRUST] = "false"
         self.review()
         return ended
 
-    def grant(self) -> None:
-        """The person consents to this model's code."""
-        self.texts[TRUST], self._trusted = "true", self.texts["base_model"].strip()
+    def code_seen(self, sha256: str) -> bool:
+        """The model brings this code now (empty: none); whether trust ended, since it was in other code."""
+        ended = _is_true(self.texts[TRUST]) and self._trusted is not None and self._trusted[2] != sha256
+        if ended:
+            self.texts[TRUST] = "false"
+            self.review()
+        return ended
+
+    @property
+    def _which(self) -> tuple[str, str]:
+        return self.texts["base_model"].strip(), self.texts["revision"].strip()
+
+    def grant(self, sha256: str = "") -> None:
+        """The person consents to this code of the model at this revision; empty: it brings none."""
+        self.texts[TRUST], self._trusted = "true", (*self._which, sha256)
         self.untold.discard(TRUST)
         self.asks_consent = False
         self.review()

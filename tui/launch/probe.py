@@ -7,19 +7,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.config.coerce import word_or_list
-from engine.data import Cancelled, DataReport, Reading, check_sources, sources
+from engine.data import Cancelled, DataReport, Reading, Tally, check_sources, rows_in_both, sources
 from engine.data.shapes import SHAPES
 from engine.errors import InputError, Problem, RunInUseError
-from engine.modelfiles import check_model_directory
+from engine.modelfiles import check_model_directory, check_template
+from engine.models.cache import model_folder
 from engine.preflight import is_local_model
 from engine.rundir import refuse_foreign_work
+from tui.launch.templates import Choice, choices
+from tui.models import behind
+
+if TYPE_CHECKING:
+    from engine.models.catalogue import Model
+    from engine.models.hub import HubAnswer
 
 # Typing goes on for a moment after the last key: do not read every half-typed path.
 SETTLE_SECONDS = 0.25
 # How often it is told how far the reading has come.
 TELL_SECONDS = 0.5
+KEPT_REPORTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,16 @@ class Asked:
     data_format: str = "auto"
     data_fields: str = ""
     on_bad_rows: str = "refuse"
+    chat_template_path: str = ""
+    revision: str = ""
+    trust_remote_code: str = ""
+    worker_python: str = ""
+    settled: bool = False  # the model's name is typed to its end: the hub may be asked about it
+
+    @property
+    def trusts(self) -> bool:
+        """Whether the model's own code may run."""
+        return self.trust_remote_code.strip().lower() in ("true", "yes", "on", "1")
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -55,8 +74,14 @@ class Found:
 
     asked: Asked
     problems: dict[str, Problem] = field(default_factory=dict)
+    choices: dict[str, dict[str, Choice]] = field(default_factory=dict)
     train: DataReport | None = None
     eval: DataReport | None = None
+    leak: Tally | None = None  # rows to evaluate with that are trained on, too
+    model: Model | None = None  # what lies on this machine
+    hub: HubAnswer | None = None  # what the hub said, of a model that does not
+    asking: bool = False  # the hub's answer is on its way
+    code: str | None = None  # SHA-256 of the code that the model brings, empty for none; where it is allowed to run
 
 
 class Probe:
@@ -68,6 +93,8 @@ class Probe:
         self._wake = threading.Event()
         self._stopped = False
         self._reports: dict[tuple[object, ...], DataReport] = {}
+        self._leak: tuple[DataReport, DataReport, Tally | None] | None = None
+        self._hub = behind.Hub(self._wake.set)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -112,17 +139,44 @@ class Probe:
             except (OSError, ValueError, RuntimeError) as error:
                 reason = getattr(error, "strerror", None) or "no possible path"
                 found.problems[name] = Problem("bad-path", f"cannot be read: {reason}", "Check the path", setting=name)
+        self._template(found)
+        found.leak = self._in_both(found)
         return found
 
+    def _in_both(self, found: Found) -> Tally | None:
+        """Rows of both data; looked for once for two reports."""
+        train, evaluation = found.train, found.eval
+        if train is None or evaluation is None:
+            return None
+        if self._leak is None or self._leak[0] is not train or self._leak[1] is not evaluation:
+            self._leak = train, evaluation, rows_in_both(train, evaluation, lambda: self._withdrawn(found.asked))
+        return self._leak[2]
+
     def _model(self, found: Found, name: str, text: str) -> None:
-        if not is_local_model(text):
-            return
         targets = [part.strip() for part in found.asked.target_modules.split(",") if part.strip()]
-        errors, _ = check_model_directory(
-            Path(text).expanduser(), "all-linear" if targets == ["all-linear"] else targets
-        )
-        for problem in errors:
-            found.problems.setdefault(problem.setting or name, problem)
+        if is_local_model(text):
+            errors, _ = check_model_directory(
+                Path(text).expanduser(), "all-linear" if targets == ["all-linear"] else targets
+            )
+            for problem in errors:
+                found.problems.setdefault(problem.setting or name, problem)
+        behind.look(found, self._hub)
+
+    def _template(self, found: Found) -> None:
+        """After the data: plain text needs no chat template."""
+        asked, name = found.asked, "chat_template_path"
+        model, revision = asked.base_model.strip(), asked.revision.strip() or None
+        plain = asked.data_format.strip() == "text" or (found.train is not None and found.train.plain_text)
+        try:
+            folder = model_folder(model, revision) if model else None
+            problems = check_template(folder, asked.chat_template_path.strip() or None, chats=not plain)
+            found.choices = {name: choices(model, revision)}
+        except (OSError, ValueError, RuntimeError) as error:
+            problems = [Problem("bad-path", f"cannot be read: {getattr(error, 'strerror', None) or 'no possible path'}",
+                                "Check the path", setting=name)]  # fmt: skip
+        for problem in problems:
+            if problem.severity == "error":
+                found.problems.setdefault(problem.setting or name, problem)
 
     def _data(self, found: Found, name: str, text: str) -> None:
         report = self._report(text, name, found.asked)
@@ -154,6 +208,8 @@ class Probe:
         if key not in self._reports:
             self._reports[key] = check_sources(text, setting=setting, reading=reading, progress=self._progress,
                                                stop=lambda: self._withdrawn(asked))  # fmt: skip
+            while len(self._reports) > KEPT_REPORTS:
+                self._reports.pop(next(iter(self._reports)))
         return self._reports[key]
 
     def _withdrawn(self, asked: Asked) -> bool:

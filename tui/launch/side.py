@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
@@ -17,21 +17,30 @@ from tui.launch.complete import PATH_KINDS
 from tui.launch.model import FormModel, default_text
 from tui.launch.rows import UNTOLD, explain
 from tui.launch.starter import CHECKING
+from tui.models import known as about_model
+from tui.sheet import brief, figures
+from tui.sheet.costs import Known
 from tui.widgets.lines import Line, length
 
 LABEL = 9
 NUMBER_AT = 19
+# Of the numbers, those that stay where there is little room: rows, samples per update, steps in all.
+FEW = (0, 2, 4)
 _UNTOLD = "The run that was cloned does not tell this"
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What the form is doing: ``busy`` says it in words, ``reading`` that files are being looked at, ``read`` how much of them."""
+    """What the form is doing: ``busy`` says it in words, ``reading`` that files are being looked at, ``read`` how much of them.
+
+    ``costs`` is what is known of the run's costs.
+    """
 
     busy: str = ""
     reading: bool = False
     title: str = ""
     read: float = 0.0
+    costs: Known = field(default_factory=Known)
 
 
 def pane(model: FormModel, info: SettingInfo | None, width: int, height: int, now: Now) -> list[Line]:
@@ -39,8 +48,8 @@ def pane(model: FormModel, info: SettingInfo | None, width: int, height: int, no
     lines = _help(model, info, width) if info is not None else []
     # The numbers below keep their place while the focus goes from one setting to the next.
     lines += [[]] * (9 - len(lines))
-    lines += [[], _rule(width), [], *_numbers(model, width, now)]
     verdict = [[], _rule(width), [], *_verdict(model, width, now)]
+    lines += [[], _rule(width), [], *_comes_to(model, width, height - len(lines) - len(verdict) - 3, now)]
     lines = [*lines[: max(0, height - len(verdict))], *verdict]
     todo = _to_do(model, width, height - len(lines) - 1)
     return [*lines, [], *todo] if todo else lines
@@ -53,22 +62,45 @@ def foot(model: FormModel, info: SettingInfo | None, width: int, now: Now) -> li
         problem = model.problem(info.name)
         if problem is not None and problem.kind != "missing-setting":
             about = [[(fmt.shorten(info.help, width), "muted")], [(fmt.shorten(_in_full(problem), width), "error")]]
+            if info.suggestions and cell_len(_in_full(problem)) > width:  # what to choose is said in its hint
+                about = [[(part, "error")] for part in _wrap(_in_full(problem), width)][:2]
         elif info.name in model.untold:
             said = fmt.shorten(f"{UNTOLD} {_untold(model, info)}", width)
             about = [[(fmt.shorten(info.help, width), "muted")], [(said, "warning")]]
+        elif (choice := model.choice(info.name)) is not None:
+            said = fmt.shorten(f"{model.text(info.name).strip() or 'Empty'}: {choice.words}", width)
+            about = [[(fmt.shorten(info.help, width), "muted")], [(said, "warning" if choice.warns else "text")]]
+        elif info.name == "base_model" and (known := about_model.words(model))[0]:
+            about = [[(fmt.shorten(info.help, width), "muted")], [(fmt.shorten(known[0], width), known[1])]]
         else:
             about = [[(part, "muted")] for part in _wrap(f"{info.help} {_in_brief(info)}", width)][:2]
     about += [[]] * (2 - len(about))
-    return [_rule(width), *about, *_sentences(model, width, now), _verdict(model, width, now)[0]]
+    return [
+        _rule(width),
+        *about,
+        _sentence(model, width, now),
+        _costs(model, width, now),
+        _verdict(model, width, now)[0],
+    ]
 
 
 def _help(model: FormModel, info: SettingInfo, width: int) -> list[Line]:
     lines: list[Line] = [[(info.name, "title")]]
     lines += [[(text, "text")] for text in _wrap(info.help, width)]
     lines.append([])
+    known = about_model.lines(model, width - LABEL) if info.name == "base_model" else []
     for label, text in _facts(info):
+        if known and label == "Such as":
+            continue
         for number, part in enumerate(_wrap(text, width - LABEL)):
             lines.append([((label if not number else "").ljust(LABEL), "muted"), (part, "text")])
+    for number, (text, colour) in enumerate(known):
+        lines.append([(("Known" if not number else "").ljust(LABEL), "muted"), (text, colour)])
+    choice = model.choice(info.name)
+    if choice is not None and model.problem(info.name) is None:
+        colour = "warning" if choice.warns else "text"
+        for number, part in enumerate(_wrap(choice.words, width - LABEL)):
+            lines.append([(("Meaning" if not number else "").ljust(LABEL), "muted"), (part, colour)])
     if info.ladder:
         lines.append([("Ladder".ljust(LABEL), "muted"), *_rungs(model, info, width - LABEL)])
     if info.name in model.untold:
@@ -101,9 +133,10 @@ def _facts(info: SettingInfo) -> list[tuple[str, str]]:
     if info.range_text:
         facts.append(("Values", f"{info.range_text} {info.unit}".rstrip()))
     elif info.kind in PATH_KINDS:
-        facts.append(("Values", "a path; tab completes it"))
+        what = "a name or a path" if info.suggestions else "a path"
+        facts.append(("Values", f"{what}; tab completes it"))
     if info.suggestions:
-        facts.append(("Such as", ", ".join(info.suggestions[:2])))
+        facts.append(("Such as", ", ".join(info.suggestions[: 3 if info.kind in PATH_KINDS else 2])))
     facts.append(("Default", "none, it is required" if info.required else default_text(info) or "empty"))
     return facts
 
@@ -131,6 +164,21 @@ def _rungs(model: FormModel, info: SettingInfo, width: int) -> Line:
     return [part for i, rung in enumerate(rungs) for part in ((rung, "key" if i == now else "muted"), ("  ", "text"))]
 
 
+def _comes_to(model: FormModel, width: int, room: int, now: Now) -> list[Line]:
+    """Numbers and costs, as many of them as there is room for."""
+    data, numbers = _data(model, width), _numbers(model, width, now)
+    few = [numbers[place] for place in FEW]
+    costs, least = brief.lines(now.costs, width), [brief.line(now.costs, width)] if model.plan is not None else []
+    ways = (
+        [*data, *numbers, [], *costs],
+        [*data, *few, [], *costs],
+        [*data[:1], *few, [], *brief.lines(now.costs, width, few=True)],
+        [*data[:1], *few, *least],
+        [numbers[0], numbers[4], *least],
+    )
+    return next((way for way in ways if len(way) <= room), least)
+
+
 def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
     """What the settings come to, one number a line; what is not known is a dash."""
     plan, g = model.plan, glyphs()
@@ -154,7 +202,7 @@ def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
             "" if plan is None or plan.eval_rows else "no evaluation data",
         ),
     ]
-    return _data(model, width) + [
+    return [
         [(label.ljust(NUMBER_AT), "muted"), (fmt.fit(fmt.count(number), 9, "right"), "value"),
          (f"  {fmt.shorten(clean(note, 60), width - NUMBER_AT - 11)}", "muted")]
         for label, number, note in table
@@ -171,7 +219,8 @@ def _data(model: FormModel, width: int) -> list[Line]:
     parts = [whole] if cell_len(whole) <= room else [clean(report.summary, 200), count]
     lines: list[Line] = [[(label.ljust(LABEL), "muted"), (fmt.shorten(part, room), "text")]
                          for label, part in zip(("Data", ""), parts, strict=False)]  # fmt: skip
-    odd = [f"{tally.kind} {fmt.count(tally.count)}" for tally in report.tallies.values()]
+    tallies = [*([model.leak] if model.leak is not None else []), *report.tallies.values()]
+    odd = [f"{tally.kind} {fmt.count(tally.count)}" for tally in tallies]
     if odd:
         lines.append(
             [(f"{glyphs().warning} ".rjust(LABEL), "warning"), (fmt.shorten(", ".join(odd), width - LABEL), "warning")]
@@ -179,20 +228,22 @@ def _data(model: FormModel, width: int) -> list[Line]:
     return lines
 
 
-def _sentences(model: FormModel, width: int, now: Now) -> list[Line]:
+def _sentence(model: FormModel, width: int, now: Now) -> Line:
+    """Rows, steps and pauses in one line."""
     plan = model.plan
     if plan is None:
-        if now.reading and model.text("train_path").strip():
-            return [[("Reading the data", "muted")], []]
-        return [[("Steps and samples are counted once the data are there", "muted")], []]
+        reading = now.reading and model.text("train_path").strip()
+        return [("Reading the data" if reading else "Steps and samples are counted once the data are there", "muted")]
     dot = f" {glyphs().dot} "
     rows = f"{fmt.count(plan.train_rows)} rows"
     rows += f", {fmt.count(plan.eval_rows)} to evaluate on" if plan.eval_rows else ", none to evaluate on"
-    steps = f"{_many(plan.total_steps, 'step')}, {fmt.count(plan.steps_per_epoch)} an epoch"
-    steps += f", {fmt.count(plan.warmup_steps)} of warm-up"
-    saves = f"{_many(plan.checkpoints, 'checkpoint')}, {_many(plan.evaluations, 'evaluation')}"
-    first = f"{rows}{dot}{_many(plan.samples_per_update, 'sample')} an update"
-    return [[(fmt.shorten(text, width), "text")] for text in (first, f"{steps}{dot}{saves}")]
+    steps = f"{_many(plan.total_steps, 'step')} of {_many(plan.samples_per_update, 'sample')}"
+    return [(fmt.shorten(f"{rows}{dot}{steps}{dot}{_many(plan.checkpoints, 'checkpoint')}", width), "text")]
+
+
+def _costs(model: FormModel, width: int, now: Now) -> Line:
+    """What the run costs, in one line."""
+    return brief.line(now.costs, width) if model.plan is not None else []
 
 
 def _to_do(model: FormModel, width: int, room: int) -> list[Line]:
@@ -234,6 +285,20 @@ def _verdict(model: FormModel, width: int, now: Now) -> list[Line]:
         return [line if length(line) <= width else line[:1]]
     if now.reading:
         return [[("Looking at the files", "muted")]]
+    sheet = now.costs.sheet if now.costs.current else None
+    if sheet is not None and sheet.errors:
+        left = f"{glyphs().cross} A start would be refused: {explain(sheet.errors[0])}"
+        return [[(fmt.shorten(left, max(20, width - 6)), "error"), ("  F11", "key")]]
+    if sheet is not None and figures.fits(sheet) is False:
+        start: Line = [("   F5", "key"), (" starts it", "muted")]
+        return [
+            [
+                (f"{glyphs().warning} Ready, but it does not fit: ", "warning"),
+                ("F11", "key"),
+                (" helps", "text"),
+                *start,
+            ]
+        ]
     what = f"{now.title}: press " if now.title else "Ready: press "
     after = " to train it" if now.title else " to start the run"
     return [[(f"{glyphs().check} ", "success"), (what, "text"), ("F5", "key"), (after, "text")]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,22 +36,40 @@ class Starter:
         self._screen = screen
         self._turn = 0
         self._config: RunConfig | None = None
+        self._cancelled = threading.Event()
         self.busy = ""
         self.started = False
 
     def check(self, config: RunConfig, gpus: int) -> None:
         """Begin: look at everything once more, in full."""
-        from engine import preflight
-
         if self.busy or self.started:
             return
         self._config = config
-        self._work(CHECKING, lambda: preflight.check(config, gpus=gpus))
+        cancelled = self._cancelled = threading.Event()
+        self._work(CHECKING, lambda: self._check(config, gpus, cancelled))
+
+    def _check(self, config: RunConfig, gpus: int, cancelled: threading.Event) -> Preflight:
+        """The light checks, and if they find no error the cost sheet: rows, template, memory, disk. In a thread."""
+        from engine import preflight
+        from tui.sheet.asking import Outdated
+        from tui.sheet.work import Wanted
+
+        self._screen.costs.warm(config)
+        checked = preflight.check(config, gpus=gpus)
+        if not checked.ok or checked.train is None or cancelled.is_set():
+            return checked
+        try:
+            sheet = self._screen.costs.for_start(Wanted(config, checked.train, checked.eval), checked, cancelled)
+        except Outdated:
+            return checked  # given up meanwhile: nobody waits for it
+        checked.errors, checked.warnings = sheet.errors, sheet.warnings
+        return checked
 
     def cancel(self) -> bool:
         """Give the check up; ``False`` if the run is being started already."""
         if self.busy == STARTING:
             return False
+        self._cancelled.set()
         self._turn += 1
         self._say("")
         return True
@@ -117,7 +136,9 @@ class Starter:
             except TunedeckError as error:
                 outcome = Outcome(turn, problems=error.problems)
             except Exception as error:  # a bug of ours must not take the form and what was typed with it
-                outcome = Outcome(turn, problems=[_bug(error)])
+                from tui.sheet.work import bug
+
+                outcome = Outcome(turn, problems=[bug(error)])
             screen.post_message(outcome)
 
         screen.run_worker(run, thread=True, group="launch")
@@ -125,11 +146,3 @@ class Starter:
     def _say(self, words: str) -> None:
         self.busy = words
         self._screen.busy_changed()
-
-
-def _bug(error: Exception) -> Problem:
-    from tui.leaving import log_exception
-
-    path = log_exception(error)
-    hint = f"Details: {path}" if path else ""
-    return Problem("bug", f"tunedeck failed on a bug of its own ({type(error).__name__})", hint)

@@ -47,7 +47,7 @@ class SettingsView(ScrollView, inherit_bindings=False):
     @property
     def current(self) -> SettingInfo | None:
         """The setting in focus."""
-        return settings().get(self._in_focus)
+        return self.model.info(self._in_focus)
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +105,8 @@ class SettingsView(ScrollView, inherit_bindings=False):
             return [], False
         current = row.text == self._in_focus
         entry = self.entry if current else None
-        return rows.setting(self.model, row.info, self._width, current=current, entry=entry), current and self.has_focus
+        info = self.model.info(row.text) or row.info
+        return rows.setting(self.model, info, self._width, current=current, entry=entry), current and self.has_focus
 
     @property
     def _width(self) -> int:

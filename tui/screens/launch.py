@@ -22,13 +22,15 @@ from tui.launch import ladder, side
 from tui.launch.complete import PATH_KINDS
 from tui.launch.files import Files
 from tui.launch.form import SettingsList
-from tui.launch.model import TRUST_WORD, VIEWS, Draft, FormModel, default_text
+from tui.launch.model import VIEWS, Draft, FormModel, default_text
 from tui.launch.previewing import Previewing
 from tui.launch.probe import Asked, Found, Probe
 from tui.launch.rows import UNTOLD
 from tui.launch.starter import Outcome, Starter
 from tui.launch.view import SettingsView
+from tui.models.choosing import Choosing
 from tui.screens.dialog import in_front
+from tui.sheet.costs import Costs, CostsNews
 from tui.widgets.chrome import KeyBar, TopBar
 from tui.widgets.lines import Lines
 
@@ -48,6 +50,10 @@ LOOKED_AT = (
     "data_format",
     "data_fields",
     "on_bad_rows",
+    "chat_template_path",
+    "revision",
+    "trust_remote_code",
+    "worker_python",
 )
 # What was left unfinished in this session, by app and by what the form was opened with.
 _drafts: WeakKeyDictionary[App[Any], dict[str, Draft]] = WeakKeyDictionary()
@@ -90,10 +96,12 @@ class LaunchScreen(Screen[None]):
         self._title = self._given_title = clean(title, 100)
         self._origin = f"{self._title} {sorted((values or {}).items(), key=str)}"
         self._untouched = self.model.draft
-        self._reading, self._read = True, 0.0
+        self._reading, self._read, self._asked_typing = True, 0.0, False
         self._files = Files(self)
         self._starter = Starter(self)
-        self._previewing = Previewing(self)
+        self.previewing = Previewing(self)
+        self.costs = Costs(self)
+        self._choosing = Choosing(self)
         self._probe = Probe(lambda found: self._post(self.FilesSeen(found)), lambda share: self._post(self.Read(share)))
 
     def _post(self, message: Message) -> None:
@@ -137,12 +145,13 @@ class LaunchScreen(Screen[None]):
         if self.model.unknown:
             names = ", ".join(clean(name, 40) for name in self.model.unknown)
             report.tell(self.app, f"No such settings here, left out: {names}", severity="warning")
-        self._consent()
+        self._choosing.consent()
 
     def on_unmount(self) -> None:
         """Keep what was filled in for the next time."""
         self._probe.stop()
-        self._previewing.close()
+        self.costs.close()
+        self.previewing.close()
         self._drafts.pop(self._origin, None)
         if not self._starter.started and self.model.draft != self._untouched:
             self._drafts[self._origin] = self.model.draft
@@ -160,7 +169,8 @@ class LaunchScreen(Screen[None]):
             return
         if not self.is_mounted:
             return
-        now = side.Now(self._starter.busy, self._reading, self._title, self._read)
+        self.costs.follow()
+        now = side.Now(self._starter.busy, self._reading, self._title, self._read, self.costs.known)
         pane, foot = self.query_one("#launch-side", Lines), self.query_one("#launch-foot", Lines)
         info = self.list.current
         if self.has_class("-wide"):
@@ -195,7 +205,7 @@ class LaunchScreen(Screen[None]):
         self._ask()
         self._show_side()
         report.tell(self.app, text, severity="warning" if warning else "information")
-        self._consent()
+        self._choosing.consent()
 
     def show_wrong(self, text: str) -> None:
         """Say why something cannot be done, and go where the first reason is."""
@@ -214,7 +224,15 @@ class LaunchScreen(Screen[None]):
 
     def _ask(self) -> None:
         self._reading, self._read = True, 0.0
-        self._probe.ask(Asked(**{name: self.model.text(name) for name in LOOKED_AT}))
+        # A hub id that is still being typed is nothing to ask the hub about.
+        info, entry = self.list.current, self.list.entry
+        typing = entry is not None and info is not None and info.name in ("base_model", "revision")
+        self._asked_typing = typing
+        self._probe.ask(Asked(**{name: self.model.text(name) for name in LOOKED_AT}, settled=not typing))
+
+    def look_again(self) -> None:
+        """What lies behind the form may have changed."""
+        self._ask()
 
     def on_launch_screen_read(self, message: LaunchScreen.Read) -> None:
         """The data take a while."""
@@ -228,6 +246,9 @@ class LaunchScreen(Screen[None]):
             return
         self._reading = False
         self.model.file_problems, self.model.train, self.model.eval = found.problems, found.train, found.eval
+        self.model.leak, self.model.choices = found.leak, found.choices
+        self.model.base, self.model.hub, self.model.asks_hub = found.model, found.hub, found.asking
+        self._choosing.code_seen(found.code)
         self.list.renew()
         self._show_side()
 
@@ -243,6 +264,10 @@ class LaunchScreen(Screen[None]):
         name = message.name
         if name in LOOKED_AT:
             self.model.file_problems.pop(name, None)
+            self.model.leak = None
+            if name in ("base_model", "revision"):
+                self.model.file_problems.pop("chat_template_path", None)
+                self.model.choices, self.model.base, self.model.hub = {}, None, None
             if name == "train_path" or name.startswith(("data_", "on_bad")):
                 self.model.train = None
             if name == "eval_path" or name.startswith(("data_", "on_bad")):
@@ -250,7 +275,7 @@ class LaunchScreen(Screen[None]):
             self._ask()
             self.list.renew()
         self._show_side()
-        self._consent()
+        self._choosing.consent()
 
     def on_settings_list_settled(self) -> None:
         """An edit is over: the output directory follows the model, and so does trust."""
@@ -262,24 +287,11 @@ class LaunchScreen(Screen[None]):
         if self.model.text("output_dir") != before:
             self.model.file_problems.pop("output_dir", None)
             self._ask()
+        elif self._asked_typing:
+            self._ask()
         self.list.renew()
         self.refresh_bindings()
         self._show_side()
-
-    def _consent(self) -> None:
-        if not self.model.asks_consent:
-            return
-        from tui.launch.dialogs import ConsentScreen
-
-        def answer(agreed: bool | None) -> None:
-            if agreed:
-                self.model.grant()
-            self.list.renew()
-            self._show_side()
-
-        self.model.asks_consent = False
-        self.list.end_edit()
-        self.app.push_screen(ConsentScreen(TRUST_WORD, self.model.text("base_model")), answer)
 
     # Keys.
 
@@ -338,7 +350,23 @@ class LaunchScreen(Screen[None]):
         """The rows as the model would read them."""
         if in_front(self):
             self.list.end_edit()
-            self._previewing.open()
+            self.costs.wake()
+            self.previewing.open()
+
+    def action_models(self) -> None:
+        """Pick a model."""
+        self._choosing.open()
+
+    def action_sheet(self) -> None:
+        """Everything that the run costs, and the dry run."""
+        if in_front(self):
+            self.list.end_edit()
+            self.on_settings_list_settled()
+            self.costs.open()
+
+    def on_costs_news(self, message: CostsNews) -> None:
+        """A thread has worked something out."""
+        self.costs.take(message)
 
     def action_presets(self) -> None:
         """Take over the settings of a preset."""
@@ -379,7 +407,8 @@ class LaunchScreen(Screen[None]):
         self.on_settings_list_settled()  # now, not when the message arrives
         wrong = self.model.wrong
         if wrong or self.model.config is None:
-            self.list.go(wrong[0], edit=settings()[wrong[0]].kind in PATH_KINDS)
+            info = settings()[wrong[0]]
+            self.list.go(wrong[0], edit=info.kind in PATH_KINDS and not info.suggestions)
             return
         self._starter.check(self.model.config, self.model.gpu_count)
 
