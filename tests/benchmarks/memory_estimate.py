@@ -2,7 +2,7 @@
 
 Random weights behind the sample tokenizer, rows longer than ``max_seq_length``; all runs side by side, each alone in what
 its own process allocates. Target: within 10% in the median, never more than 10% too low.
-Run: python -m tests.benchmarks.memory_estimate [FOLDER]
+Run: python -m tests.benchmarks.memory_estimate [FOLDER [NAME …]] (a name is a shape or a part of what is set)
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ OTHERS = (
     ("1.5B", 2048, 2, False, LAID), ("1.5B", 2048, 2, False, RECORDED), ("3B", 2048, 1, False, PLAIN),
     ("3B", 2048, 1, True, {**LIGER, "load_in_4bit": "true"}), ("3B", 1024, 2, False, {**FUSED, "lora_r": "8", "lora_dropout": "0"}),
 )  # fmt: skip
-CASES = (*LARGE, *OTHERS)
+GROUPS = tuple(tuple(case for case in group if not sys.argv[2:] or any(name in f"{case[0]} {case[4]}" for name in sys.argv[2:]))
+               for group in (LARGE, OTHERS))  # fmt: skip
+CASES = tuple(case for group in GROUPS for case in group)
 MODEL = """
 import sys, json, torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
@@ -92,13 +94,15 @@ def main() -> None:
              for n in range(40)]  # fmt: skip
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     for name, shape in SHAPES.items():
+        if not any(case[0] == name for case in CASES):
+            continue
         code = [sys.executable, "-c", MODEL, str(sample / "tiny-qwen2"), str(folder / name), json.dumps(shape)]
         subprocess.run(code, check=True, capture_output=True)
     print(f"models written after {time.monotonic() - began:.0f} s", flush=True)
     tool = [sys.executable, "-m", "tui"]
     runs: list[str] = []
     sheets: list[str] = []
-    for group in (LARGE, OTHERS):
+    for group in GROUPS:
         numbers = range(len(runs), len(runs) + len(group))
         # The sheets come first: what is free on the card must not depend on the runs.
         asked = []
