@@ -80,7 +80,8 @@ def test_seeds_differ_by_step_and_pass_and_are_the_same_again() -> None:
 
 def test_the_dropout_s_kernels_draw_one_mask_for_forward_and_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     """With Triton's interpreter on a CPU, as on a GPU: needs the package, which comes with torch for CUDA."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    if not torch.cuda.is_available():
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
     pytest.importorskip("triton")
     from engine.worker.fast import lora_kernels as kernels
 
