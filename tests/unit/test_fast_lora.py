@@ -106,6 +106,7 @@ def test_the_dropout_s_kernels_draw_one_mask_for_forward_and_backward(monkeypatc
         t.grad = None
     plain = torch.nn.functional.linear(x, weight) + ((x * mask) @ a.t() @ b.t()) * 2.0
     plain.backward(push)
-    torch.testing.assert_close(y, plain, rtol=1e-3, atol=1e-3)
+    # A GPU multiplies float32 tiles with ten bits of mantissa.
+    assert float((y - plain).norm() / plain.norm()) < 2e-3
     for got, t in zip(found, (x, a, b), strict=True):
-        torch.testing.assert_close(got, t.grad, rtol=1e-2, atol=1e-2)
+        assert float((got - t.grad).norm() / t.grad.norm()) < 5e-3
