@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from engine.data import Chat, Reading, numbered_chats
 from engine.data.sources import parse
@@ -14,10 +14,21 @@ from engine.preflight import held_out
 from engine.text import clean_path
 from engine.worker.failure import CannotTrain
 from engine.worker.many import marked
-from engine.worker.marking import IGNORED, CannotRender, Marked, Marker
+from engine.worker.marking import CannotRender, Marked, Marker
+from engine.worker.tokencache import Writer
 
-_BLOCK = 1000
-_TELL_SECONDS = 0.8
+COLUMNS = ["input_ids", "labels"]
+"""What the trainer takes."""
+KEPT, CUT, EMPTY, UNPROVEN, UNPLACED, UNWRITTEN, REFUSED = 1, 2, 4, 8, 16, 32, 64
+_FLAGS = {
+    "cut": CUT,
+    "empty": EMPTY,
+    "unproven": UNPROVEN,
+    "unplaced": UNPLACED,
+    "unwritten": UNWRITTEN,
+    "refused": REFUSED,
+}
+TELL_SECONDS = 0.8
 # (rows done): told about once a second, and at the end.
 Tell = Callable[[int], None]
 
@@ -38,11 +49,11 @@ class Row:
 
 @dataclass(slots=True)
 class Tokenised:
-    """A data set as the trainer takes it, and what became of the rows.
+    """A data set as the trainer takes it, and what became of the ``given`` rows.
 
     ``empty`` rows are cut off before anything that is learned, ``unproven`` ones hold turns of the assistant that are not
-    learned, ``unplaced`` ones hold nothing that is and are left out, ``refused`` are those that the template cannot render.
-    ``unwritten`` ones hold tools that it leaves out.
+    learned, ``unplaced`` ones hold nothing that is and are left out, ``refused`` are those that the template cannot render,
+    the ``first`` of them in words. ``unwritten`` ones hold tools that it leaves out.
     """
 
     dataset: Any = None
@@ -52,10 +63,29 @@ class Tokenised:
     unproven: int = 0
     unplaced: int = 0
     unwritten: int = 0
-    refused: list[str] = field(default_factory=list)
+    refused: int = 0
+    first: str = ""
+
+    @classmethod
+    def of(cls, dataset: Any, flags: Any, first: str = "") -> Tokenised:
+        """``flags`` are those of all rows that were given (:func:`judged`), as an array."""
+        counted = {name: int((flags & bit > 0).sum()) for name, bit in _FLAGS.items()}
+        return cls(dataset, len(flags), first=first, **counted)
 
     def __len__(self) -> int:
         return 0 if self.dataset is None else len(self.dataset)
+
+    def lengths(self) -> Any:
+        """Tokens of each row of the data set, as an array; no row is read for it."""
+        return lengths_of(self.dataset)
+
+
+def lengths_of(data: Any) -> Any:
+    """Tokens of each row of a ``datasets.Dataset`` with ``input_ids``, as an array."""
+    import pyarrow.compute as pc
+
+    found = pc.list_value_length(data.data.column("input_ids")).to_numpy()
+    return found if data._indices is None else found[data._indices.column(0).to_numpy()]
 
 
 def load(config: dict[str, Any]) -> tuple[list[Row], list[Row], str]:
@@ -63,11 +93,21 @@ def load(config: dict[str, Any]) -> tuple[list[Row], list[Row], str]:
     train, unanswered = _rows(config, "train_path")
     evaluation = _rows(config, "eval_path")[0] if config["eval_path"] else []
     if config["eval_path"] and not evaluation:
-        raise CannotTrain(f"no row of {config['eval_path']} has an assistant's answer to measure")
+        raise CannotTrain(nothing_to_measure(config))
     if config["eval_fraction"]:
-        train, evaluation = _held_out(train, config)
-    notice = f"{unanswered} rows without an assistant's answer were left out" if unanswered else ""
-    return train, evaluation, notice
+        trained, measured = held_out_places(len(train), config)
+        train, evaluation = [train[place] for place in trained], [train[place] for place in measured]
+    return train, evaluation, left_out(unanswered)
+
+
+def nothing_to_measure(config: dict[str, Any]) -> str:
+    """That the evaluation data hold no answer, in words."""
+    return f"no row of {config['eval_path']} has an assistant's answer to measure"
+
+
+def left_out(unanswered: int) -> str:
+    """A notice on rows without an answer; empty where there are none."""
+    return f"{unanswered} rows without an assistant's answer were left out" if unanswered else ""
 
 
 def _rows(config: dict[str, Any], setting: str) -> tuple[list[Row], int]:
@@ -80,114 +120,79 @@ def _rows(config: dict[str, Any], setting: str) -> tuple[list[Row], int]:
             kept = [row for row in found if row.chat.answered]
             unanswered += len(found) - len(kept)
             found = kept
-        rows += source.pick(found, _seed(config))
+        rows += source.pick(found, drawing_seed(config))
     return rows, unanswered
 
 
-def _seed(config: dict[str, Any]) -> int:
+def drawing_seed(config: dict[str, Any]) -> int:
     """What draws rows and holds them out."""
     return int(config["seed"] if config["data_seed"] is None else config["data_seed"])
 
 
-def _held_out(rows: list[Row], config: dict[str, Any]) -> tuple[list[Row], list[Row]]:
-    from datasets import Dataset
-
-    places = Dataset.from_dict({"row": list(range(len(rows)))})
-    parts = places.train_test_split(test_size=held_out(len(rows), config["eval_fraction"]), seed=_seed(config))
-    return [rows[place] for place in parts["train"]["row"]], [rows[place] for place in parts["test"]["row"]]
-
-
-def tokenised(rows: Iterable[Row], marker: Marker, tell: Tell | None = None) -> Tokenised:
-    """Token ids and labels of the rows, cut where the marker says; rows without anything to learn are left out.
-
-    ``tell`` hears how many rows are done: about every second, and at the end.
-    """
+def held_out_places(rows: int, config: dict[str, Any]) -> tuple[Any, Any]:
+    """The places of so many rows that are trained on and those that are held out, each as an array in its order."""
+    import numpy as np
     import pyarrow as pa
     from datasets import Dataset
 
+    places = Dataset(pa.table({"row": np.arange(rows)}))
+    parts = places.train_test_split(test_size=held_out(rows, config["eval_fraction"]), seed=drawing_seed(config))
+    return tuple(np.asarray(parts[name].with_format("numpy")["row"][:]) for name in ("train", "test"))  # type: ignore[return-value]
+
+
+def tokenised(rows: Iterable[Row], marker: Marker, tell: Tell | None = None) -> Tokenised:
+    """Token ids and labels of some rows, cut where the marker says and held in memory; rows without anything to learn are left out.
+
+    ``tell`` hears how many rows are done: about every second, and at the end. :mod:`engine.worker.tokenising` is for files.
+    """
+    import numpy as np
+    from datasets import Dataset
+
     rows = rows if isinstance(rows, list) else list(rows)
-    out, blocks, told = Tokenised(), _Blocks(), time.monotonic()
+    writer, flags, first, told = Writer(), bytearray(), "", time.monotonic()
     for row, one in zip(rows, marked(marker, (row.chat for row in rows)), strict=True):
-        out.given += 1
-        if _stays(one, row, out):
-            blocks.add(one)
-        if tell is not None and time.monotonic() - told > _TELL_SECONDS:
+        flags.append(judged(one))
+        if not isinstance(one, CannotRender):
+            if flags[-1] & KEPT:
+                writer.add(one, KEPT)
+        elif not first:
+            first = f"{row.where}: {one}"
+        if tell is not None and time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
-            tell(out.given)
-    out.dataset = Dataset(pa.concat_tables(blocks.tables()))
+            tell(len(flags))
     if tell is not None:
-        tell(out.given)
-    return out
+        tell(len(flags))
+    return Tokenised.of(Dataset(writer.finish().select(COLUMNS)), np.frombuffer(flags, np.uint8), first)
 
 
-class _Blocks:
-    """Rows as Arrow tables of some thousand rows each: a few bytes a token."""
-
-    def __init__(self) -> None:
-        self._rows: list[Marked] = []
-        self._tables: list[Any] = []
-
-    def add(self, row: Marked) -> None:
-        """One more row."""
-        self._rows.append(row)
-        if len(self._rows) >= _BLOCK:
-            self._close()
-
-    def tables(self) -> list[Any]:
-        """All of them; one without rows if there are none."""
-        if self._rows or not self._tables:
-            self._close()
-        return self._tables
-
-    def _close(self) -> None:
-        import numpy as np
-        import pyarrow as pa
-
-        ends = np.cumsum([0, *(row.kept for row in self._rows)], dtype=np.int32)
-        ids, trained = np.empty(ends[-1], np.int32), np.empty(ends[-1], bool)
-        for row, begin, end in zip(self._rows, ends, ends[1:], strict=False):
-            ids[begin:end] = row.ids[: row.kept]
-            trained[begin:end] = np.frombuffer(bytes(row.trained[: row.kept]), bool)
-        columns = {"input_ids": ids, "labels": np.where(trained, ids, np.int32(IGNORED))}
-        self._tables.append(
-            pa.table({name: pa.ListArray.from_arrays(ends, values) for name, values in columns.items()})
-        )
-        self._rows.clear()
-
-
-def _stays(one: Marked | CannotRender, row: Row, out: Tokenised) -> TypeGuard[Marked]:
-    """Whether a row stays; what becomes of it is counted."""
+def judged(one: Marked | CannotRender) -> int:
+    """What becomes of a row, as bits: ``KEPT`` if it stays."""
     if isinstance(one, CannotRender):
-        out.refused.append(f"{row.where}: {one}")
-        return False
+        return REFUSED
     if not any(one.trained):
-        out.unplaced += 1
-        return False
-    out.unproven += bool(one.unproven)
+        return UNPLACED
+    found = UNPROVEN if one.unproven else 0
     if not one.learned:
-        out.empty += 1
-        return False
-    out.cut += one.is_cut
-    out.unwritten += bool(one.unwritten)
-    return True
+        return found | EMPTY
+    return found | KEPT | (CUT if one.is_cut else 0) | (UNWRITTEN if one.unwritten else 0)
 
 
 def what_was_lost(found: Tokenised, limit: int, *, what: str = "rows", skip: bool = False) -> list[str]:
     """What people are told of rows that are cut or left out. Raises :class:`CannotTrain` where nothing stays."""
     if found.refused and not skip:
-        more = f"; {len(found.refused)} rows in all" if len(found.refused) > 1 else ""
-        raise CannotTrain(f"{found.refused[0]}{more}")
+        more = f"; {found.refused} rows in all" if found.refused > 1 else ""
+        raise CannotTrain(f"{found.first}{more}")
     if not len(found):
         if found.empty:
             raise CannotTrain(f"all {what} are cut off before the text that is learned: raise max_seq_length ({limit})")
         if found.refused:
-            raise CannotTrain(f"none of the {what} can be used: {found.refused[0]}")
+            raise CannotTrain(f"none of the {what} can be used: {found.first}")
         why = f"in none of the {what} can the assistant's turns be told apart"
         raise CannotTrain(f"{why}; set assistant_only_loss to false to learn from the whole text")
     of = f"of {found.given} {what}"
     said = []
     if found.refused:
-        said.append(f"{len(found.refused)} {of} were left out, the first is {found.refused[0]}")
+        said.append(f"{found.refused} {of} were left out, the first is {found.first}")
     if found.unplaced:
         said.append(f"{found.unplaced} {of} were left out: where in them the assistant speaks could not be proven")
     if found.unproven:

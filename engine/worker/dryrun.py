@@ -65,7 +65,7 @@ class Quiet(Recorder):
     """Takes what a run would record: phases are told, the rest goes to the log at most."""
 
     def __init__(self, run: RunDir, answer: Answer) -> None:
-        self.run, self.attempt, self._answer = run, 1, answer
+        self.run, self.attempt, self.rank, self._answer = run, 1, 0, answer
 
     def write(self, type: str, **fields: Any) -> bool:
         """Nothing is recorded."""

@@ -89,9 +89,17 @@ class Rehearsing(Training):
         for name, choice in recipe.auto.items():
             print(f"{name}: {choice['value']} ({choice['why']})", flush=True)
 
-    def tokenise(self, rows: list[Row], marker: Marker, what: str) -> Any:
+    def prepare_rows(self, data: Any, marker: Marker, weights: Any = None) -> tuple[Any, Any]:
         """Only the rows that are needed: the longest ones, and some as they come."""
         self.recorder.phase("tokenising")
+        train, evaluation, left_out = dataset.load(self.config)
+        if left_out:
+            self.recorder.notice(left_out, "warning")
+        return self._some(train, marker, "rows"), self._some(
+            evaluation, marker, "evaluation rows"
+        ) if evaluation else None
+
+    def _some(self, rows: list[Row], marker: Marker, what: str) -> Any:
         if self._packs and what == "rows":  # a quarter more than is needed, so that they fill each other's gaps
             room = self._rows_per_step * int(self.config["max_seq_length"])
             return self._as_they_come(rows, marker, 1, room + room // 4)

@@ -51,7 +51,7 @@ def batches(trainer: Any) -> Counter[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 def ours(folder: Path, made: Any, rows: list[Any]) -> Any:
     """This project's trainer over the rows, as a run builds it."""
-    from engine.worker.dataset import Row
+    from engine.worker.dataset import Row, tokenised
     from engine.worker.marking import Marker
     from engine.worker.recipe import Machine, resolve
     from engine.worker.recorder import Recorder
@@ -68,9 +68,7 @@ def ours(folder: Path, made: Any, rows: list[Any]) -> Any:
     recipe = resolve(config, Machine(cuda=False), marking=training.how_it_is_marked(marker))
     assert recipe.auto["assistant_only_loss"]["value"] is True
     given = [Row(folder / "rows.jsonl", number, Chat(*row)) for number, row in enumerate(rows, 1)]
-    trainer = training.build_trainer(
-        recipe, tiny_model(len(made)), made, training.tokenise(given, marker, "rows"), None
-    )
+    trainer = training.build_trainer(recipe, tiny_model(len(made)), made, tokenised(given, marker).dataset, None)
     recorder.close()
     return trainer
 

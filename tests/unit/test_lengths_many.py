@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.data import Chat
-from engine.worker import dataset, many, rendering
+from engine.worker import dataset, many, rendering, tokencache
 from engine.worker.dataset import Row
 from engine.worker.inspect.lengths import spans_of
 from engine.worker.marking import CannotRender, Marked, Marker
@@ -76,8 +76,8 @@ def test_what_the_rows_raise_is_raised_after_those_before() -> None:
 
 
 def test_tokens_labels_and_progress_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_TELL_SECONDS", -1.0)
-    monkeypatch.setattr(dataset, "_BLOCK", 16)
+    monkeypatch.setattr(dataset, "TELL_SECONDS", -1.0)
+    monkeypatch.setattr(tokencache, "_ROWS", 16)
     marker = Marker(tokenizer("llama3"), limit=50)
     rows = [Row(Path("rows.jsonl"), number, Chat(*row)) for number, row in enumerate(chats(70), 1)]
     told: list[int] = []

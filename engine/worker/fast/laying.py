@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.preflight.memory import most_recorded
+from engine.worker.dataset import lengths_of
 from engine.worker.fast import attention, lora
 from engine.worker.fast.batches import EndToEnd, rounded
 from engine.worker.fast.step import EndToEndStep, why_not, why_not_recorded
@@ -41,7 +42,7 @@ def set_up(trainer: Any, recipe: Any, longest: int, say: Callable[[str], None]) 
 
 def _largest(trainer: Any, recipe: Any) -> int:
     """Tokens of the largest pass that is recorded and can come up."""
-    lengths = sorted((len(ids) for ids in trainer.train_dataset["input_ids"]), reverse=True)
+    lengths = sorted(lengths_of(trainer.train_dataset).tolist(), reverse=True)
     samples = trainer.args.per_device_train_batch_size
     most = max(lengths[0], min(recipe.tokens_per_pass, sum(lengths[:samples]))) if lengths else 0
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())

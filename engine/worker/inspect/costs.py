@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.worker.inspect import fitting
 from engine.worker.recipe import Machine, resolve
+from engine.worker.sizes import remember
 
 
 class NoAdapter(Exception):
@@ -15,6 +16,7 @@ class NoAdapter(Exception):
 def costs(settings: dict[str, Any], machine: dict[str, Any], *, chats: bool) -> dict[str, Any]:
     """Counts of parameters, sizes of the model, and what each ``auto`` would choose."""
     known = sizes(settings, cuda=bool(machine.get("cuda")))
+    remember(settings, known)
     recipe = resolve(settings, Machine(**machine), marking="marked" if chats else "", sizes=known)
     return {**known, "chosen": recipe.as_chosen()}
 
