@@ -52,7 +52,7 @@ _ALIASES = {
     "data": "train_path", "max_length": "max_seq_length", "cutoff_len": "max_seq_length", "output": "output_dir",
     "per_device_train_batch_size": "batch_size", "optimizer": "optim", "scheduler": "lr_scheduler_type",
     "quantization": "load_in_4bit", "warmup": "warmup_ratio", "clip": "max_grad_norm", "name": "run_name",
-    "attention": "attn_implementation", "template": "chat_template_path", "num_gpus": "gpus", "use_liger": "use_liger_kernel",
+    "attention": "attn_implementation", "template": "chat_template_path", "use_liger": "use_liger_kernel",
     "chat_template": "chat_template_path",
 }  # fmt: skip
 

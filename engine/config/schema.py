@@ -202,6 +202,12 @@ class RunConfig(BaseModel):
 
     gpus: Annotated[Auto | list[int], BeforeValidator(auto_or_int_list)] = setting("auto", "Machine",
         "GPUs to train on: auto (the freest), or indices with commas.", kind="list", allows_auto=True)  # fmt: skip
+    num_gpus: OptionalInt = setting(None, "Machine",
+        "How many GPUs train the run together, each on samples of its own; empty: as many as gpus names, else one.",
+        kind="integer", unit="GPUs", ge=1, le=64, ladder=(1, 2, 4, 8), optional=True)  # fmt: skip
+    keep_samples_per_update: Flag = setting(False, "Machine",
+        "On several GPUs divide gradient_accumulation_steps by their number, so that an update keeps its samples.",
+        kind="flag")  # fmt: skip
     queue: Flag = setting(True, "Machine", "Wait in the queue until a GPU is free; false: start beside whatever runs there.",
         kind="flag")  # fmt: skip
     worker_python: OptionalText = setting(None, "Machine", "Python of another environment that trains; empty: tunedeck's own.",

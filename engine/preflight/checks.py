@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import detach, hardware, prompts
+from engine import detach, hardware, prompts, ranks
 from engine.config import RunConfig
 from engine.data import DataReport, Reading, check_sources, rows_in_both
 from engine.errors import Problem, RunInUseError
@@ -57,8 +57,9 @@ def plan(config: RunConfig, rows: int, eval_rows: int = 0, gpus: int = 1) -> Pla
     """Steps of a run over ``rows`` usable rows.
 
     The same arithmetic as transformers' ``Trainer.set_initial_training_values``: a batch that is not full still counts,
-    and so does an update with fewer passes at the end of an epoch.
+    and so does an update with fewer passes at the end of an epoch. ``gpus`` are at least as many as the settings ask for.
     """
+    config, gpus = ranks.of_each(config), max(gpus, ranks.count(config))
     if config.eval_fraction is not None:
         eval_rows = held_out(rows, config.eval_fraction)
         rows -= eval_rows
@@ -108,6 +109,8 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True,
     result.errors += prompt_errors
     result.warnings += prompt_warnings
     result.errors += (_check_output(config) if new_output else []) + _check_environment(config)
+    for problem in ranks.check(config, hardware.gpus()) if ranks.count(config) > 1 or config.num_gpus else []:
+        (result.errors if problem.severity == "error" else result.warnings).append(problem)
     result.warnings += _logout_risk(int(time.monotonic() // 60))
     if result.train and result.train.rows and not result.train.error_count:
         result.plan = plan(config, *samples(config, result.train, result.eval), gpus)
@@ -261,9 +264,6 @@ def _check_environment(config: RunConfig) -> list[Problem]:
                             setting="worker_python", file=str(python))]  # fmt: skip
         return []
     if isinstance(config.gpus, list):
-        if len(config.gpus) > 1:
-            problems.append(Problem("one-gpu", "a run trains on one GPU for now", "Name one index, or set it to auto",
-                                    setting="gpus"))  # fmt: skip
         cards = [card.index for card in hardware.gpus()]
         missing = [str(index) for index in config.gpus if index not in cards]
         if missing:

@@ -16,7 +16,7 @@ from typing import Any
 from engine.errors import InputError, Problem
 from engine.events import number
 from engine.queue import entry_names, entry_path, folder
-from engine.queue.order import CPU, EVERY, ONE, between, key
+from engine.queue.order import CPU, EVERY, ONE, SOME, between, key
 from engine.rundir import META, read_json, write_atomic
 
 # A revived run must start as it was launched, not as the shell looks in which somebody typed the next command. Only
@@ -40,7 +40,7 @@ _NOT_SECRET = ("TOKENIZERS_",)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One run's place in the queue. ``kind``: any CPU slot, one of ``slots``, or every one of them."""
+    """One run's place in the queue. ``kind``: any CPU slot, one of ``slots``, ``count`` of them, or every one of them."""
 
     id: str
     path: str
@@ -50,6 +50,7 @@ class Entry:
     slots: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    count: int = 1
 
     @property
     def reachable(self) -> bool:
@@ -132,12 +133,14 @@ def _parse(run_id: str, record: dict[str, Any]) -> Entry:
     path, kind = record.get("path"), record.get("kind")
     slots, labels, environment = _texts(record.get("slots")), _texts(record.get("labels")), record.get("environment")
     whole = (position is not None and math.isfinite(position) and isinstance(path, str) and record.get("id") == run_id
-             and kind in (CPU, ONE, EVERY) and (kind == CPU or slots))  # fmt: skip
+             and kind in (CPU, ONE, SOME, EVERY) and (kind == CPU or slots))  # fmt: skip
     if not whole or position is None:
         return Entry(run_id, path if isinstance(path, str) else "", math.inf, kind=EVERY)
     environment = environment if isinstance(environment, dict) else {}
     kept = {str(k): v for k, v in environment.items() if isinstance(v, str) and _keeps(str(k))}
-    return Entry(run_id, str(path), position, created or 0.0, str(kind), slots, labels, kept)
+    count = record.get("count")
+    count = min(max(1, count), len(set(slots)) or 1) if isinstance(count, int) else 1
+    return Entry(run_id, str(path), position, created or 0.0, str(kind), slots, labels, kept, count)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.queue.entries import Entry
 
-CPU, ONE, EVERY = "cpu", "one", "every"
+# Any slot of the processors, one of the GPUs that are named, so many of them (``count``), every one of them.
+CPU, ONE, SOME, EVERY = "cpu", "one", "some", "every"
 
 
 def key(entry: Entry) -> tuple[float, float, str]:
@@ -29,11 +30,17 @@ def allocate(entries: Iterable[Entry], free: Sequence[str], cpu_slots: Sequence[
     for entry in sorted(entries, key=key):
         wanted = _wanted(entry, cpu_slots)
         found = [name for name in left if name in wanted]
-        taken = found if entry.kind == EVERY else found[:1]
+        needed = number(entry, len(set(wanted)))
+        taken = found[:needed]
         left = [name for name in left if name not in taken]
-        if taken and (entry.kind != EVERY or len(taken) == len(set(wanted))):
+        if taken and len(taken) == needed:
             given[entry.id] = tuple(taken)
     return given
+
+
+def number(entry: Entry, named: int) -> int:
+    """How many slots an entry needs of the ``named`` ones it may take."""
+    return named if entry.kind == EVERY else entry.count if entry.kind == SOME else 1
 
 
 def turn(run_id: str, entries: Iterable[Entry], free: Sequence[str], cpu_slots: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from typing import Any
 from engine import hardware, paths
 from engine.hardware import Gpu
 from engine.queue import folder
-from engine.queue.order import CPU, EVERY, ONE
+from engine.queue.order import CPU, EVERY, ONE, SOME
 from engine.rundir import read_json, write_json
 from engine.text import clean
 
@@ -51,11 +51,12 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a run needs: any CPU slot, one of these, or every one of these; ``labels`` are for people."""
+    """What a run needs: any CPU slot, one of these, ``count`` of these, or every one of these; ``labels`` are for people."""
 
     kind: str = CPU
     slots: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    count: int = 1
 
 
 def directory() -> tuple[Path, str]:
@@ -271,15 +272,18 @@ def _file_name(device: str) -> str:
     return "gpu-" + re.sub(r"[^0-9A-Za-z_.-]", "_", device)[:100]
 
 
-def wish(gpus: Any, cards: Sequence[Gpu], visible: str | None) -> Wish:
-    """What a run with the setting ``gpus`` needs; ``visible`` is CUDA_VISIBLE_DEVICES, ``None`` if it is not set."""
+def wish(gpus: Any, cards: Sequence[Gpu], visible: str | None, count: int = 1) -> Wish:
+    """What a run with the setting ``gpus`` needs; ``visible`` is CUDA_VISIBLE_DEVICES, ``None`` if it is not set.
+
+    Without named cards it needs ``count`` of those that it may use, or all of them where there are fewer.
+    """
     if isinstance(gpus, list) and gpus:
         chosen = [card for card in cards if card.index in gpus]
         if len(chosen) == len(set(gpus)):
             return Wish(EVERY, tuple(map(slot_name, chosen)), tuple(f"GPU {card.index}" for card in chosen))
         return Wish()  # a card that is not there: the worker says so, after its turn
     if visible is None:
-        return _one_of([(slot_name(card), f"GPU {card.index}") for card in cards])
+        return _of([(slot_name(card), f"GPU {card.index}") for card in cards], count)
     found = []
     for word in (word.strip() for word in visible.split(",")):
         card = _card(word, cards)
@@ -289,11 +293,14 @@ def wish(gpus: Any, cards: Sequence[Gpu], visible: str | None) -> Wish:
             found.append((_file_name(word), word[:24]))
         else:
             break  # CUDA, too, stops at the first that it does not know
-    return _one_of(found)
+    return _of(found, count)
 
 
-def _one_of(found: Sequence[tuple[str, str]]) -> Wish:
-    return Wish(ONE, tuple(name for name, _ in found), tuple(label for _, label in found)) if found else Wish()
+def _of(found: Sequence[tuple[str, str]], count: int) -> Wish:
+    if not found:
+        return Wish()
+    names, labels = tuple(name for name, _ in found), tuple(label for _, label in found)
+    return Wish(ONE, names, labels) if count <= 1 else Wish(SOME, names, labels, min(count, len(set(names))))
 
 
 def _card(word: str, cards: Sequence[Gpu]) -> Gpu | None:

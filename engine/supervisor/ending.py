@@ -8,7 +8,7 @@ as an addition). Two exceptions, because they are no guesses: SIGTERM is a reque
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine import status as states
@@ -30,11 +30,44 @@ class Ending:
     signal: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A worker that is not the first of its run: its rank and its last word (``state``, ``reason``), if it had one."""
+
+    rank: int
+    word: dict[str, object] | None
+
+
 def classify(
-    code: int, follower: RunFollower, *, attempt: int, stop_now: bool, oom_killed: bool, train_log: Path
+    code: int,
+    follower: RunFollower,
+    *,
+    attempt: int,
+    stop_now: bool,
+    oom_killed: bool,
+    train_log: Path,
+    other: Other | None = None,
 ) -> Ending:
-    """Judge the end of a worker by its exit code (negative: a signal)."""
+    """Judge the end of a run by the exit code (negative: a signal) of its worker; of several, of ``other`` if given."""
     word = follower.view.last_state if follower.view.last_state_attempt == attempt else None
+    if other is not None:
+        said = RunState(str(other.word.get("state")), str(other.word.get("reason") or "")) if other.word else None
+        ending = _judge(code, said, follower, attempt, stop_now, oom_killed, train_log)
+        if ending.state in (states.FAILED, states.KILLED):
+            return replace(ending, reason=clean(f"{ending.reason} (rank {other.rank})", MAX_REASON))
+        return ending
+    return _judge(code, word, follower, attempt, stop_now, oom_killed, train_log)
+
+
+def _judge(
+    code: int,
+    word: RunState | None,
+    follower: RunFollower,
+    attempt: int,
+    stop_now: bool,
+    oom_killed: bool,
+    train_log: Path,
+) -> Ending:
     if code < 0:
         return _by_signal(-code, word, stop_now, oom_killed)
     if code == 0 and word is not None and word.state == states.COMPLETED:

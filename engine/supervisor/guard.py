@@ -1,30 +1,28 @@
-"""Guards one run: its turn in the queue, one worker process, its events, its end."""
+"""Guards one run: its turn in the queue, its worker processes, their events, its end."""
 
 from __future__ import annotations
 
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from engine import process
+from engine import process, ranks
 from engine import status as states
 from engine.checkpoints import newest_valid, recover
 from engine.events import EventWriter
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
 from engine.supervisor import environment, farewell, record, waiting
-from engine.supervisor.ending import Ending, classify, unjudged
+from engine.supervisor.crew import Crew, last_word
+from engine.supervisor.ending import Ending, Other, classify, unjudged
 from engine.supervisor.last_word import LastWord, reason_of, say
 from engine.supervisor.memory_killer import MemoryKiller
 from engine.supervisor.sampling import Sampler
 
-TICK_SECONDS = 0.2
 STATUS_SECONDS = 1.0
 # How long a worker may take to end by itself after stop-now, before it is killed.
 STOP_NOW_GRACE = 3.0
@@ -45,7 +43,7 @@ class Guard:
         self.events = EventWriter(run.supervisor_events, attempt=self.status["attempts"], mode=mode)
         self.follower = RunFollower(run.path, guards=True)
         self.turn = waiting.Turn()
-        self.worker: subprocess.Popen[bytes] | None = None
+        self.crew = Crew(run, ranks.wanted(self.config.get("gpus"), self.config.get("num_gpus")))
         self.recorded = False
         self.terminated = False
         self.stop_now_at: float | None = None
@@ -62,7 +60,7 @@ class Guard:
             return 0
         ending = self.turn.ending or self._start()
         if ending is None:
-            ending = self._ending(self._wait())
+            ending = self._ending(*self._wait())
         self._end(ending)
         return 0 if ending.state in (states.COMPLETED, states.STOPPED) else 1
 
@@ -76,27 +74,25 @@ class Guard:
         try:
             env = environment.worker_environment(python, self.turn.devices)
             with self.run.train_log.open("ab") as log:
-                self.worker = subprocess.Popen(
+                self.crew.start(
                     [python, "-P", "-m", "engine.worker", str(self.run.path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    pass_fds=held,
-                    cwd=self.working_directory(),
-                    env={
+                    log.fileno(),
+                    self.working_directory(),
+                    {
                         **env,
                         "TUNEDECK_ATTEMPT": str(self.status["attempts"]),
                         "TUNEDECK_LOCK_FDS": ",".join(map(str, held)),
                     },
+                    held,
                 )
         except (OSError, ValueError) as error:
             why = reason_of(error, self.run.path) if isinstance(error, OSError) else str(error)
             return Ending(states.FAILED, f"failed to start: {why}")
-        self.killer = MemoryKiller(self.worker.pid)
-        self.sampler = Sampler(self.run.path, self.worker.pid, env.get("CUDA_VISIBLE_DEVICES"))
-        self.status.update(pid=self.worker.pid, pid_started=process.started(self.worker.pid), started=time.time())
-        self.status["ranks"] = [{"rank": 0, "pid": self.worker.pid}]
+        pids = self.crew.pids
+        self.killer = MemoryKiller(pids[0])
+        self.sampler = Sampler(self.run.path, pids[0], env.get("CUDA_VISIBLE_DEVICES"))
+        self.status.update(pid=pids[0], pid_started=process.started(pids[0]), started=time.time())
+        self.status["ranks"] = [{"rank": rank, "pid": pid} for rank, pid in enumerate(pids)]
         self._write_status(force=True)
         return None
 
@@ -105,33 +101,15 @@ class Guard:
         folder = str(self.record.get("working_directory") or "/")
         return folder if Path(folder).is_dir() else "/"
 
-    def _wait(self) -> int:
-        """Follow the worker until it has ended; returns its exit code, negative for a signal."""
-        assert self.worker is not None
-        try:
-            door: int | None = os.pidfd_open(self.worker.pid)
-        except (AttributeError, OSError):
-            door = None
-        while not self._is_over():
+    def _wait(self) -> tuple[int, int]:
+        """Follow the workers until they have ended; the rank that tells why, and its exit code, negative for a signal."""
+        while not self.crew.is_over():
             try:
                 self._look()
             except Exception:  # nothing that goes wrong in looking may leave the run without a guardian
                 self._trouble()
-            _sleep(door)
-        # Not yet waited for, so its number, and its group's, are still its own.
-        self._signal_worker(signal.SIGKILL)
-        code = self.worker.wait()
-        if door is not None:
-            os.close(door)
-        return code
-
-    def _is_over(self) -> bool:
-        assert self.worker is not None
-        try:
-            flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            return os.waitid(os.P_PID, self.worker.pid, flags) is not None
-        except ChildProcessError:
-            return True
+            self.crew.sleep()
+        return self.crew.wait(self.status["attempts"])
 
     def _look(self) -> None:
         if self.killer is not None:
@@ -151,30 +129,22 @@ class Guard:
                 self.run.request("stop")
             except OSError as error:
                 say(f"a stop was asked for by SIGTERM, but cannot be passed on as a request: {error}")
-                self._signal_worker(signal.SIGTERM)
+                self.crew.signal(signal.SIGTERM)
         requests = self.run.requests()
         if "stop" in requests and self.status["state"] in (states.STARTING, states.RUNNING):
             self._set_state(states.STOPPING, "a stop was asked for")
             view = self.follower.view
             if view.phase.name != "training" and view.step_attempt != self.status["attempts"]:
                 # Still loading: there is no step to wait for.
-                self._signal_worker(signal.SIGTERM)
+                self.crew.signal(signal.SIGTERM)
         if "stop-now" in requests and self.stop_now_at is None and self.run.take("stop-now"):
             self.stop_now_at = time.monotonic()
             self._set_state(states.STOPPING, "an immediate stop was asked for")
-            self._signal_worker(signal.SIGINT)
+            self.crew.signal(signal.SIGINT)
         if self.stop_now_at is not None and time.monotonic() - self.stop_now_at > STOP_NOW_GRACE:
-            self._signal_worker(signal.SIGKILL)
+            self.crew.signal(signal.SIGKILL)
 
-    def _signal_worker(self, number: int) -> None:
-        """To the worker and everything it started: data loaders must not outlive it with GPU memory in their hands."""
-        assert self.worker is not None
-        try:  # our own child, not yet waited for: its pid and process group cannot be anybody else's
-            os.killpg(self.worker.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-    def _ending(self, code: int) -> Ending:
+    def _ending(self, rank: int, code: int) -> Ending:
         self.pen.free_descriptors()
         try:
             killed = self.killer is not None and self.killer.has_killed()
@@ -188,6 +158,7 @@ class Guard:
                 stop_now=self.stop_now_at is not None,
                 oom_killed=killed,
                 train_log=self.run.train_log,
+                other=Other(rank, last_word(self.run, rank, self.status["attempts"])) if rank else None,
             )
         except Exception:
             self._trouble()
@@ -255,13 +226,3 @@ class Guard:
         if text not in self._troubles and len(self._troubles) < 20:
             self._troubles.add(text)
             say(text)
-
-
-def _sleep(door: int | None) -> None:
-    """Until the worker ends, but at most one tick."""
-    if door is None:
-        time.sleep(TICK_SECONDS)
-        return
-    poller = select.poll()
-    poller.register(door, select.POLLIN)
-    poller.poll(TICK_SECONDS * 1000)

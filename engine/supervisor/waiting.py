@@ -15,6 +15,7 @@ from engine import status as states
 from engine.errors import TunedeckError
 from engine.queue import entries, order, reviving, slots
 from engine.queue.entries import Entry
+from engine.ranks import wanted as ranks_wanted
 from engine.supervisor.ending import Ending
 from engine.text import clean
 
@@ -110,7 +111,8 @@ class Waiting:
         self.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.cards = slots.cards_now()
         self._cards_read = time.monotonic()
-        wanted = slots.wish(guard.config.get("gpus", "auto"), self.cards, self.visible)
+        ranks = ranks_wanted(guard.config.get("gpus"), guard.config.get("num_gpus"))
+        wanted = slots.wish(guard.config.get("gpus", "auto"), self.cards, self.visible, ranks)
         if earlier is not None and self.placed:
             # What it waited for before a restart of the machine: the driver may not be there yet.
             self.me = replace(earlier, path=str(guard.run.path))
@@ -118,7 +120,7 @@ class Waiting:
                 self.placed = False  # moved since: its place is written again
         else:
             self.me = Entry(self.id, str(guard.run.path), math.inf, time.time(), wanted.kind, wanted.slots, wanted.labels,
-                            entries.environment_to_keep())  # fmt: skip
+                            entries.environment_to_keep(), wanted.count)  # fmt: skip
         try:
             self.place, warning = slots.directory()
         except OSError as error:
@@ -138,7 +140,7 @@ class Waiting:
             fd = self._take(name)
             if fd is not None:
                 held[name] = fd
-                if self.me.kind != order.EVERY:
+                if len(held) == order.number(self.me, len(names)):
                     break
         entries.remove(self.id)
         return self._begin(held)
@@ -333,9 +335,14 @@ class Waiting:
             taken = [g.index for g in self.cards if g.index in wanted and g.foreign_processes]
             notice = f"others' processes are on GPU {', '.join(map(str, taken))}" if taken else ""
             return ",".join(str(index) for index in wanted), notice
-        if self.me.kind != order.ONE:
+        if self.me.kind not in (order.ONE, order.SOME):
             return None, ""
         names = held or self.me.slots
+        if self.me.kind == order.SOME:
+            # Where it starts without a turn, and fewer are free than it needs, those with the most free memory.
+            rest = [name for name in slots.best_first(self.me.slots, self.cards) if name not in held]
+            several = sorted(slots.device(name, self.cards, self.visible) for name in [*held, *rest][: self.me.count])
+            return ",".join(several), f"GPUs {', '.join(several)} were chosen"
         cards = [card for card in self.cards if slots.slot_name(card) in names]
         card = hardware.freest(cards)
         if card is None:

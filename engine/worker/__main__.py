@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,8 @@ from types import FrameType
 from typing import NoReturn
 
 from engine import status as states
-from engine.rundir import RunDir
+from engine.rundir import RunDir, write_json
+from engine.worker import ranks
 from engine.worker.recorder import Recorder
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED, EXIT_TERMINATED = 1, 2, 130, 143
@@ -33,7 +35,9 @@ def main() -> NoReturn:
         print(f"{run.path} holds no run", file=sys.stderr)
         leave(EXIT_BAD_INPUT)
     config = record["config"]
-    recorder = Recorder(run, attempt=int(os.environ.get("TUNEDECK_ATTEMPT") or 1), share=config["share"])
+    rank, _ = ranks.here()
+    attempt = int(os.environ.get("TUNEDECK_ATTEMPT") or 1)
+    recorder = Recorder(run, attempt=attempt, share=config["share"], rank=rank)
     recorder.start_beating()
     recorder.phase("loading")
     if Path(config["base_model"]).is_dir():
@@ -67,6 +71,7 @@ def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> tuple[
         from engine.worker import libraries
 
         libraries.load()
+        ranks.join()
         from engine.worker.train import Training
 
         training = Training(run, recorder)
@@ -74,14 +79,33 @@ def _train(run: RunDir, recorder: Recorder, config: dict[str, object]) -> tuple[
     except Terminated:
         return EXIT_TERMINATED, states.STOPPED, "stopped on request before the first step"
     except BaseException as error:
-        traceback.print_exc()
+        _print_trace()
         from engine.worker.failure import explain
 
         if training is not None:
             training.callback.answer_rest("refused: training failed")
         reason = explain(error, training.callback.step if training is not None else 0, config)
+        _leave_word(recorder, states.FAILED, reason, ranks.missed_another(error))
         return EXIT_FAILED, states.FAILED, reason
     return 0 if state == states.COMPLETED else EXIT_STOPPED, state, reason
+
+
+def _print_trace() -> None:
+    rank, count = ranks.here()
+    text = traceback.format_exc()
+    if count > 1:
+        text = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())
+    print(text, file=sys.stderr, end="", flush=True)
+
+
+def _leave_word(recorder: Recorder, state: str, reason: str, missed: bool) -> None:
+    """Of several processes each says why it failed, and whether it only missed another: the supervisor finds the first cause."""
+    if ranks.here()[1] <= 1:
+        return
+    word = {"attempt": recorder.attempt, "state": state, "reason": reason, "missed_another": missed}
+    with contextlib.suppress(OSError):
+        share = str((recorder.run.read_run() or {}).get("config", {}).get("share"))
+        write_json(recorder.run.meta / f"rank-{recorder.rank}.json", word, recorder.run.file_mode(share))
 
 
 def leave(code: int, recorder: Recorder | None = None, state: str = "", reason: str = "") -> NoReturn:

@@ -14,16 +14,20 @@ BEAT_SECONDS = 8.0
 class Recorder:
     """The training process's pen: events, phases, notices. Safe to use from several threads."""
 
-    def __init__(self, run: RunDir, *, attempt: int = 1, share: str = "private") -> None:
+    def __init__(self, run: RunDir, *, attempt: int = 1, share: str = "private", rank: int = 0) -> None:
+        """Of several processes only the first (``rank`` 0) writes events; the others' notices go to the log alone."""
         self.run = run
         self.attempt = attempt
-        self._writer = EventWriter(run.events, attempt=attempt, mode=run.file_mode(share))
+        self.rank = rank
+        self._writer = None if rank else EventWriter(run.events, attempt=attempt, mode=run.file_mode(share))
         self._lock = threading.Lock()
         self._phase: tuple[str, float | None, float | None] | None = None
         self._ended = threading.Event()
 
     def write(self, type: str, **fields: Any) -> bool:
         """Append one event; ``False`` if the disk refused it."""
+        if self._writer is None:
+            return True
         with self._lock:
             return self._writer.write(type, **fields)
 
@@ -34,7 +38,8 @@ class Recorder:
     def notice(self, text: str, level: str = "info", **more: Any) -> None:
         """Something worth showing to the person who watches; also printed to the log. ``more`` are keys for programs."""
         try:
-            print(text, flush=True)
+            if not self.rank or level == "error":
+                print(f"[rank {self.rank}] {text}" if self.rank else text, flush=True)
         except (OSError, ValueError):  # a full disk, or an output that was closed
             pass
         self.write("notice", level=level, text=text, **more)
@@ -46,6 +51,8 @@ class Recorder:
 
     def start_beating(self) -> None:
         """Repeat the phase every few seconds while it is not training, where steps are the beat."""
+        if self._writer is None:
+            return
 
         def beat() -> None:
             while not self._ended.wait(BEAT_SECONDS):
@@ -58,5 +65,6 @@ class Recorder:
     def close(self) -> None:
         """Flush and close; later events are lost."""
         self._ended.set()
-        with self._lock:
-            self._writer.close()
+        if self._writer is not None:
+            with self._lock:
+                self._writer.close()

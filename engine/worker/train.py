@@ -6,11 +6,12 @@ import os
 import time
 from typing import Any
 
+from engine import ranks as several
 from engine.rundir import RunDir, write_json
-from engine.worker import chat, dataset, resuming
+from engine.worker import chat, dataset, ranks, resuming
+from engine.worker.ahead import Ahead
 from engine.worker.callback import RunCallback
 from engine.worker.checkpointing import Keeper
-from engine.worker.dataset import Row
 from engine.worker.failure import CannotTrain
 from engine.worker.marking import Marker
 from engine.worker.owncode import verify_code
@@ -19,6 +20,8 @@ from engine.worker.reaching import settle_hub
 from engine.worker.recipe import Machine, Recipe, resolve
 from engine.worker.recorder import Recorder
 from engine.worker.sampling import Sampler
+from engine.worker.sizes import recall
+from engine.worker.tokenising import Data
 
 # What a run that was recorded before these settings were there did.
 BEFORE = {"recipe": "plain", "max_tokens_per_pass": None, "fused_lora": False, "cuda_graphs": False}
@@ -66,26 +69,28 @@ class Training:
         set_seed(self.config["seed"])
         self.config = verify_code(self.record, self.config)
         settle_hub(self.config)
-        train_rows, eval_rows, left_out = dataset.load(self.config)
-        chats = any(row.chat.text is None for row in train_rows)
+        data = Data(self.config, self.record.get("data"))
+        chats = data.chats()
         tokenizer = chat.load_tokenizer(self.config, renders=chats)
         pad_notice = chat.ensure_pad_token(tokenizer)
         marker = Marker(tokenizer, assistant_only=self.config["assistant_only_loss"] is not False,
                         limit=self.config["max_seq_length"])  # fmt: skip
         marking = self.how_it_is_marked(marker) if chats else ""
-        machine = Machine.here()
+        machine = ranks.weakest(Machine.here())
         recipe = resolve(self.config, machine, marking=marking, sizes=_sizes(self.config, machine))
+        ranks.settle(recipe)
         self.write_record(recipe)
         for text in [pad_notice, *recipe.notices]:
             if text:
                 self.recorder.notice(text)
-        if left_out:
-            self.recorder.notice(left_out, "warning")
-        # Before the weights: what is wrong with the rows is said before anything large is loaded.
-        train = self.tokenise(train_rows, marker, "rows")
-        evaluation = self.tokenise(eval_rows, marker, "evaluation rows") if eval_rows else None
+        # The weights are read meanwhile where the rows are those that were checked; what is wrong with others is said before.
+        # On a GPU that was not tried yet.
+        ahead = data.as_checked() and not recipe.cuda
+        weights = Ahead(lambda: load_model(self.config, recipe), "tunedeck-weights") if ahead else None
+        train, evaluation = self.prepare_rows(data, marker, weights)
         self.recorder.phase("loading")
-        return self.build_trainer(recipe, load_model(self.config, recipe), tokenizer, train, evaluation)
+        model = load_model(self.config, recipe) if weights is None else weights.result()
+        return self.build_trainer(recipe, model, tokenizer, train, evaluation)
 
     def how_it_is_marked(self, marker: Marker) -> str:
         """How the assistant's turns are told apart, in words; refuses where nothing does and nobody chose to do without."""
@@ -98,15 +103,24 @@ class Training:
             self.recorder.notice(text, "warning")
         return way.words
 
-    def tokenise(self, rows: list[Row], marker: Marker, what: str) -> Any:
-        """Rows as the trainer takes them; what is cut or left out is said."""
-        total = len(rows)
-        self.recorder.phase("tokenising", 0, total)
-        found = dataset.tokenised(rows, marker, lambda done: self.recorder.phase("tokenising", done, total))
-        skip = self.config.get("on_bad_rows") == "skip"
-        for text in dataset.what_was_lost(found, self.config["max_seq_length"], what=what, skip=skip):
-            self.recorder.notice(text, "warning")
-        return found.dataset
+    def prepare_rows(self, data: Data, marker: Marker, weights: Ahead[Any] | None = None) -> tuple[Any, Any]:
+        """Rows to train on and to evaluate with as the trainer takes them; what is cut or left out is said."""
+
+        def tell(done: int, total: int | None) -> None:
+            self.recorder.phase("tokenising", done, total)
+            if weights is not None:
+                weights.check()
+
+        self.recorder.phase("tokenising")
+        found = data.tokenise(marker, tell)
+        if found.unanswered:
+            self.recorder.notice(dataset.left_out(found.unanswered), "warning")
+        skip, limit = self.config.get("on_bad_rows") == "skip", self.config["max_seq_length"]
+        for part, what in ((found.train, "rows"), (found.evaluation, "evaluation rows")):
+            if part is not None:
+                for text in dataset.what_was_lost(part, limit, what=what, skip=skip):
+                    self.recorder.notice(text, "warning")
+        return found.train.dataset, None if found.evaluation is None else found.evaluation.dataset
 
     def build_trainer(self, recipe: Recipe, model: Any, tokenizer: Any, train: Any, evaluation: Any) -> Any:
         """TRL's trainer over the prepared parts."""
@@ -122,7 +136,7 @@ class Training:
             recipe.tokens_per_pass, recipe.padding_free = None, False
             model.set_attn_implementation("eager" if "soft cap" in unfit else "sdpa")
         arguments = sft_arguments(config, recipe, evaluates=evaluation is not None)
-        callbacks: list[Any] = [self.callback, _log_lines()]
+        callbacks: list[Any] = [self.callback] if self.recorder.rank else [self.callback, _log_lines()]
         if config["early_stopping_patience"] is not None:
             from transformers import EarlyStoppingCallback
 
@@ -142,6 +156,8 @@ class Training:
         from transformers import PrinterCallback
 
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
+        for text in ranks.repeated(trainer):
+            self.recorder.notice(text)
         if recipe.end_to_end:
             laying.set_up(trainer, recipe, config["max_seq_length"], self.recorder.notice)
         return trainer
@@ -161,10 +177,13 @@ class Training:
         self.recorder.phase("saving")
         begun = time.monotonic()
         trainer.save_final()
-        print(f"Saved the adapter to {self.run_dir.path} in {time.monotonic() - begun:.1f} s", flush=True)
+        if not self.recorder.rank:
+            print(f"Saved the adapter to {self.run_dir.path} in {time.monotonic() - begun:.1f} s", flush=True)
 
     def write_record(self, recipe: Recipe) -> None:
         """Complete ``run.json`` with what each auto chose and the versions in use."""
+        if self.recorder.rank:
+            return
         self.record["auto"] = recipe.auto
         self.record["versions"] = {**self.record.get("versions", {}), **versions()}
         write_json(self.run_dir.run_json, self.record, self.run_dir.file_mode(self.config["share"]))
@@ -179,7 +198,7 @@ def _sizes(config: dict[str, Any], machine: Machine) -> dict[str, Any] | None:
     from engine.worker.inspect.costs import sizes
 
     try:
-        return sizes(config, cuda=machine.cuda)
+        return recall(config, cuda=machine.cuda) or sizes(config, cuda=machine.cuda)
     except Exception as error:  # what is wrong with the model is said when it is loaded
         print(f"The model's sizes are not known: {error}", flush=True)
         return None
@@ -203,7 +222,7 @@ def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, recipe.dtype),
         )
-        options["device_map"] = {"": 0}
+        options["device_map"] = {"": ranks.here()[0]}
     if config["load_in_8bit"]:
         # Weights become 8 bits on the CPU, one by one: read ahead, all of them would wait on the GPU as they were.
         os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
@@ -253,7 +272,10 @@ def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) ->
             evaluation.update(metric_for_best_model="eval_loss", greater_is_better=False)
             evaluation["load_best_model_at_end"] = config["load_best_model_at_end"]
     # An update's samples come in one batch, which is split by tokens, not by rows.
-    rows, passes = config["batch_size"], config["gradient_accumulation_steps"]
+    processes = several.wanted(config.get("gpus"), config.get("num_gpus"))
+    keeps = bool(config.get("keep_samples_per_update"))
+    passes = several.passes(config["gradient_accumulation_steps"], processes, keeps)
+    rows = config["batch_size"]
     if recipe.end_to_end:
         rows, passes = rows * passes, 1
     return {
@@ -310,6 +332,8 @@ def _log_lines() -> Any:
         def on_log(
             self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
         ) -> None:
+            if args.world_size > 1 and "loss" in (logs or {}) and state.global_step % max(1, int(args.logging_steps)):
+                return  # logged for the run's events only
             shown = {
                 k: v for k, v in (logs or {}).items() if isinstance(v, int | float) and k not in ("epoch", "total_flos")
             }

@@ -43,7 +43,9 @@ def test_the_fixed_parts() -> None:
     assert list(found.parts()) == ["weights", "adapters", "gradients", "optimizer", "activations", "logits", "overhead"]
     four, eight = (memory.estimate(SEVEN, config(**{name: True}), 2048) for name in ("load_in_4bit", "load_in_8bit"))
     rest = 2 * (SEVEN["parameters"] - SEVEN["linear"])
-    assert 0.51 < (four.weights - rest) / SEVEN["linear"] < 0.52 and eight.weights == rest + int(memory._INT8 * SEVEN["linear"])
+    assert 0.51 < (four.weights - rest) / SEVEN["linear"] < 0.52 and eight.weights == rest + int(
+        memory._INT8 * SEVEN["linear"]
+    )
     assert four.adapters == four.gradients == 2 * SEVEN["trainable"]
     for optim, least, most in (
         ("adamw_8bit", 2, 2.1),

@@ -25,7 +25,7 @@ VIEWS = ("basic", "all", "changed")
 TRUST, TRUST_WORD = "trust_remote_code", "trust"
 # Settings without which steps and samples cannot be counted.
 COUNTED = ("batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps", "warmup_ratio", "save_steps",
-           "eval_steps", "eval_fraction", "gpus")  # fmt: skip
+           "eval_steps", "eval_fraction", "gpus", "num_gpus", "keep_samples_per_update")  # fmt: skip
 
 
 class Draft(NamedTuple):
@@ -227,7 +227,10 @@ class FormModel:
 
     @property
     def gpu_count(self) -> int:
-        """How many GPUs are named; ``auto`` takes one."""
+        """How many GPUs are asked for or named; ``auto`` takes one."""
+        asked = self.texts["num_gpus"].strip()
+        if asked.isdigit() and "num_gpus" not in self.problems:
+            return max(1, int(asked))
         names = [part for part in self.texts["gpus"].split(",") if part.strip()]
         return max(1, len(names))
 

@@ -14,6 +14,7 @@ from engine.worker.fast.lora import Seeds
 
 # Names under which a model scales or bends its scores: TRL's own head knows them, this one does not.
 _BENT = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+_PASSES_OF_A_RANK = 4093
 _RECORDABLE_ROPE = ("default", "linear", "llama3", "yarn")
 
 
@@ -74,6 +75,7 @@ class EndToEndStep:
     def __init__(self, trainer: Any, seeds: Seeds | None, *, recorded: int, longest: int, say: Any) -> None:
         """``recorded``: tokens of the largest pass that is recorded as a CUDA graph, 0 for none; ``longest``: of any sample."""
         self._trainer, self._seeds = trainer, seeds
+        self._ranks, self._rank = trainer.args.world_size, trainer.args.process_index
         self._model = trainer.model.get_base_model()
         self._layers = self._model.base_model
         self._graphs = Graphs(self._hidden, most=recorded, longest=longest, say=say) if recorded else None
@@ -87,18 +89,56 @@ class EndToEndStep:
         correct = entropy = 0
         for number, part in enumerate(inputs["passes"]):
             if self._seeds is not None:
-                self._seeds.set(self._trainer.args.seed, self._trainer.state.global_step, number)
+                # Each process draws its own dropout.
+                salted = number + _PASSES_OF_A_RANK * self._rank
+                self._seeds.set(self._trainer.args.seed, self._trainer.state.global_step, salted)
             loss, right, spread = self._pass(part, learned)
             total = loss if total is None else total + loss
             correct, entropy = correct + right, entropy + spread
-        count = max(1, sum(part["targets"].shape[0] for part in inputs["passes"]))
+        count = sum(part["targets"].shape[0] for part in inputs["passes"])
+        tokens = sum(part["tokens"] for part in inputs["passes"])
+        if self._ranks > 1:
+            assert total is not None
+            self._add_up_gradients()
+            # As in the trainer's own way: what is logged is the mean of all processes, and each has only its part of the sum.
+            total = total * self._ranks
+            correct, entropy, count, tokens = self._add_up(correct, entropy, count, tokens)
+        count = max(1, count)
         metrics = self._trainer._metrics["train"]
         metrics["entropy"].append(Later.of(entropy / count))
         metrics["mean_token_accuracy"].append(Later.of(correct / count))
-        self._trainer._total_train_tokens += sum(part["tokens"] for part in inputs["passes"])
+        self._trainer._total_train_tokens += tokens
         metrics["num_tokens"] = [self._trainer._total_train_tokens]
         assert total is not None
         return total
+
+    def _add_up_gradients(self) -> None:
+        """Each process has the gradient of its part of the loss's sum: together they are the update's.
+
+        The passes go around the wrapper that would average gradients, so this is the only place where they meet: one flat
+        sum for each number format, written back to where the gradients lie (recorded passes know them there).
+        """
+        kinds: dict[torch.dtype, list[torch.nn.Parameter]] = {}
+        for parameter in self._trainer.model.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:  # nothing to learn here, perhaps elsewhere
+                    parameter.grad = torch.zeros_like(parameter)
+                kinds.setdefault(parameter.grad.dtype, []).append(parameter)
+        for parameters in kinds.values():
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            torch.distributed.all_reduce(flat)
+            parts = flat.split([gradient.numel() for gradient in gradients])
+            torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)])
+
+    def _add_up(self, correct: Any, entropy: Any, count: int, tokens: int) -> tuple[Any, Any, int, int]:
+        device = self._trainer.args.device
+        figures = torch.stack(
+            [torch.as_tensor(one, dtype=torch.float64, device=device) for one in (correct, entropy, count, tokens)]
+        )
+        torch.distributed.all_reduce(figures)
+        _, _, all_counted, all_tokens = figures.tolist()
+        return figures[0], figures[1], int(all_counted), int(all_tokens)
 
     def _pass(
         self, part: dict[str, Any], learned: torch.Tensor | int
