@@ -293,7 +293,8 @@ def test_two_ranks_stop_together_at_a_nan_and_take_requests_at_the_same_step(tmp
     run.request("checkpoint")
     (saved,) = wait_for(lambda: answers(run, "checkpoint"), 10)
     folder = run.path / saved.split()[-1]
-    assert {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in folder.iterdir()}
+    # The first process answers once it has written its part; the second writes its own beside it.
+    wait_for(lambda: {"rng_state_0.pth", "rng_state_1.pth"} <= {path.name for path in folder.iterdir()}, 10)
     run.request("evaluate")
     (evaluated,) = wait_for(lambda: answers(run, "evaluate"), 10)
     assert evaluated.startswith("done: eval loss")
