@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,4 +50,8 @@ def xdg(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TUNEDECK_SLOTS", "64")
     # Nobody answers there: no test asks the real hub.
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    # What was counted of a file's rows is shared within a process: of another test's it is not.
+    counting = sys.modules.get("engine.preflight.counting")
+    if counting is not None:
+        monkeypatch.setattr(counting, "_counts", OrderedDict())
     return home
