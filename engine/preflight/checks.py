@@ -16,6 +16,7 @@ from engine.config import RunConfig
 from engine.data import DataReport, Reading, check_sources, rows_in_both
 from engine.errors import Problem, RunInUseError
 from engine.modelfiles import check_template
+from engine.preflight import updates
 from engine.rundir import refuse_foreign_work
 
 
@@ -53,12 +54,14 @@ class Preflight:
         return {name: report.record() for name, report in (("train", self.train), ("eval", self.eval)) if report}
 
 
-def plan(config: RunConfig, rows: int, eval_rows: int = 0, gpus: int = 1) -> Plan:
-    """Steps of a run over ``rows`` usable rows.
+def plan(config: RunConfig, rows: int, eval_rows: int = 0, gpus: int = 1, accumulation: int | None = None) -> Plan:
+    """Steps of a run over ``rows`` usable rows; ``accumulation`` takes the place of ``gradient_accumulation_steps``.
 
     The same arithmetic as transformers' ``Trainer.set_initial_training_values``: a batch that is not full still counts,
     and so does an update with fewer passes at the end of an epoch. ``gpus`` are at least as many as the settings ask for.
     """
+    if accumulation is not None:
+        config = config.model_copy(update={"gradient_accumulation_steps": accumulation})
     config, gpus = ranks.of_each(config), max(gpus, ranks.count(config))
     if config.eval_fraction is not None:
         eval_rows = held_out(rows, config.eval_fraction)
@@ -91,11 +94,12 @@ def held_out(rows: int, fraction: float) -> int:
 
 
 def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True,
-          data: tuple[DataReport, DataReport | None] | None = None) -> Preflight:  # fmt: skip
+          data: tuple[DataReport, DataReport | None] | None = None, accumulation: int | None = None) -> Preflight:  # fmt: skip
     """Check model files, data, paths and the environment of a run; starts nothing and loads nothing heavy.
 
     ``new_output=False`` is for a run that goes on in its own directory. ``data`` are reports of its data, where they were read
-    just now: they are not read again.
+    just now: they are not read again. ``accumulation`` is what a run that chose its updates by itself has chosen; where nobody
+    has chosen yet, the plan has to wait for the lengths of the rows.
     """
     result = Preflight(errors=_check_names(config))
     if result.errors:
@@ -112,8 +116,9 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True,
     for problem in ranks.check(config, hardware.gpus()) if ranks.count(config) > 1 or config.num_gpus else []:
         (result.errors if problem.severity == "error" else result.warnings).append(problem)
     result.warnings += _logout_risk(int(time.monotonic() // 60))
-    if result.train and result.train.rows and not result.train.error_count:
-        result.plan = plan(config, *samples(config, result.train, result.eval), gpus)
+    known = accumulation is not None or not updates.chosen(config)
+    if result.train and result.train.rows and not result.train.error_count and known:
+        result.plan = plan(config, *samples(config, result.train, result.eval), gpus, accumulation)
     return result
 
 

@@ -255,10 +255,15 @@ def micro_batch(config: dict[str, Any], longest: int, chosen: dict[str, Any] | N
     limit = config["max_seq_length"]
     if chosen is not None and chosen.get("end_to_end") and chosen.get("tokens_per_pass"):
         one = min(limit, longest)
-        return int(
-            max(one, min(chosen["tokens_per_pass"], config["batch_size"] * config["gradient_accumulation_steps"] * one))
-        )
+        # Recipe fastest takes as many samples as fill its passes.
+        whole = chosen["tokens_per_pass"] if chosen.get("recipe") == "fastest" else samples_of(config) * one
+        return int(max(one, min(chosen["tokens_per_pass"], whole)))
     return int(config["batch_size"] * (limit if config["packing"] is True else min(limit, longest)))
+
+
+def samples_of(config: dict[str, Any]) -> int:
+    """Samples of one process's update, as they are set."""
+    return int(config["batch_size"] * config["gradient_accumulation_steps"])
 
 
 def eval_batch(config: dict[str, Any], longest: int) -> int:

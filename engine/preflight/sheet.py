@@ -14,7 +14,7 @@ from engine.data import DataReport
 from engine.errors import Problem
 from engine.hardware import Gpu
 from engine.inspecting import InspectError, Inspector, model_fields
-from engine.preflight import checks, disk, memory, parameters, speed
+from engine.preflight import checks, disk, memory, parameters, speed, updates
 from engine.preflight.checks import Plan, Preflight
 from engine.preflight.lengths import Lengths, Tell, measure, model_folder
 from engine.rehearsal import Refusal, Rehearsal, remembered
@@ -240,6 +240,26 @@ def _of_lengths(config: RunConfig, out: Sheet, lengths: Lengths) -> None:
         _, eval_rows = checks.samples(config, out.checked.train, out.checked.eval)  # type: ignore[arg-type]
         rows = lengths.usable if lengths.packed is None else lengths.packed
         out.plan = checks.plan(config, rows, eval_rows)
+        if updates.chosen(config):
+            asked, passes = out.plan, _passes(config, rows, lengths)
+            out.plan = checks.plan(config, rows, eval_rows, accumulation=passes)
+            _say_free(out, asked, out.plan, about)
+
+
+def _say_free(out: Sheet, asked: Plan, chosen: Plan, about: str) -> None:
+    """That a run makes other updates than those that are set, since it was told to choose them."""
+    if chosen.samples_per_update == asked.samples_per_update:
+        return
+    text = f"makes {about}{chosen.total_steps:,} updates of {chosen.samples_per_update:,} samples"
+    text += f", not {asked.total_steps:,} of {asked.samples_per_update:,}"
+    hint = "learning_rate may have to rise; recipe exact keeps the updates as they are set"
+    out.warnings.append(Problem("free-updates", text, hint, setting="recipe", severity="warning"))
+
+
+def _passes(config: RunConfig, rows: int, lengths: Lengths) -> int:
+    """What recipe fastest makes of ``gradient_accumulation_steps``."""
+    trained = rows - (checks.held_out(rows, config.eval_fraction) if config.eval_fraction is not None else 0)
+    return updates.accumulation(config, trained, lengths.kept * trained / max(1, rows))
 
 
 def _of_evaluation(config: RunConfig, inspector: Inspector, out: Sheet, report: DataReport, *, sample: bool,

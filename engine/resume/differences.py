@@ -11,7 +11,7 @@ from engine import templates
 from engine.config import flags, settings
 from engine.errors import InputError, Problem
 from engine.models.cache import model_folder
-from engine.resume.record import Change, ResumePlan, mapping
+from engine.resume.record import Change, ResumePlan, accumulation_of, mapping
 from engine.snapshot import RunView
 
 _NEW_RUN = "Start a new run with it instead"
@@ -53,11 +53,9 @@ def refuse_fixed(result: ResumePlan, record: dict[str, Any]) -> None:
         result.errors.append(Problem("fixed-setting", f"cannot be changed from {change.old} to {change.new} when a run goes on: {why}",
                                      _NEW_RUN, setting=change.name))  # fmt: skip
     _refuse_other_template(result)
-    old, new = record["config"], result.config
-    before = _product(
-        *(old.get(name, settings()[name].default) for name in ("batch_size", "gradient_accumulation_steps"))
-    )
-    after = new.batch_size * new.gradient_accumulation_steps
+    new = result.config
+    before = _product(record["config"].get("batch_size", settings()["batch_size"].default), accumulation_of(record))
+    after = new.batch_size * max(result.accumulation or 0, new.gradient_accumulation_steps)
     if before is not None and before != after:
         result.errors.append(Problem("fixed-setting", f"samples per update must stay {before}, not {after}: the position in the data "
             "is counted in updates", f"Keep batch_size × gradient_accumulation_steps at {before}, or start a new run",

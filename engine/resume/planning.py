@@ -10,9 +10,9 @@ from engine.checkpoints import PARTIAL, Checkpoint, checkpoints, leftovers, reco
 from engine.config import flags, parse, settings
 from engine.errors import InputError, TunedeckError
 from engine.launchers.local import with_absolute_paths
-from engine.preflight import check
+from engine.preflight import check, updates
 from engine.resume.differences import check_length, compare, refuse_fixed
-from engine.resume.record import Change, ResumePlan, problem
+from engine.resume.record import Change, ResumePlan, accumulation_of, problem
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower, RunView
 
@@ -49,7 +49,7 @@ def plan(
     result.last_step, result.attempts = view.step, view.attempt_number
     _recover(run)
     _choose(result, view, checkpoint)
-    _settings(result, record["config"], overrides, output_dir)
+    _settings(result, record, overrides, output_dir)
     if result.config is not None:
         refuse_fixed(result, record)
         compare(result, record)
@@ -138,7 +138,8 @@ def _from_elsewhere(result: ResumePlan, view: RunView) -> None:
                                     result.run, "warning"))  # fmt: skip
 
 
-def _settings(result: ResumePlan, recorded: dict[str, Any], overrides: dict[str, Any], output_dir: str | None) -> None:
+def _settings(result: ResumePlan, record: dict[str, Any], overrides: dict[str, Any], output_dir: str | None) -> None:
+    recorded: dict[str, Any] = record["config"]
     known = {name: value for name, value in recorded.items() if name in settings()}
     dropped = sorted(set(recorded) - set(known))
     if dropped:
@@ -151,7 +152,9 @@ def _settings(result: ResumePlan, recorded: dict[str, Any], overrides: dict[str,
     except InputError as error:
         result.errors += error.problems
         return
-    result.checked = check(result.config, new_output=result.as_new)
+    if result.checkpoint is not None and updates.chosen(result.config):
+        result.accumulation = accumulation_of(record)
+    result.checked = check(result.config, new_output=result.as_new, accumulation=result.accumulation)
     result.errors += result.checked.errors
     result.warnings += result.checked.warnings
     old = _recorded_config(known, result)

@@ -28,6 +28,8 @@ def start(plan: ResumePlan, *, command: str | None = None) -> RunDir:
         "changes": {change.name: [change.old, change.new] for change in plan.changes},
         "notes": [str(problem) for problem in plan.warnings],
     }
+    if plan.accumulation is not None:
+        attempt["gradient_accumulation_steps"] = plan.accumulation
     if plan.as_new:
         record = plan.run.read_run() or {}
         parent = {"id": record.get("id"), "path": str(plan.run.path), "kind": "resume", "step": plan.step}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.preflight import memory
+from engine.preflight import memory, updates
 
 # Sizes of a pass that are tried, in tokens. Beyond the last one a card gets no faster.
 _SIZES = tuple(size for power in range(8, 15) for size in (2**power, 3 * 2 ** (power - 1)))
@@ -21,7 +21,7 @@ def tokens_per_pass(costs: dict[str, Any], config: dict[str, Any], room: int | N
     :func:`engine.worker.inspect.costs.costs` with ``chosen`` as far as it is decided.
     """
     limit = int(config["max_seq_length"])
-    most = config["batch_size"] * config["gradient_accumulation_steps"] * limit
+    most = _most(costs, config)
     chosen = {**costs["chosen"], "gradient_checkpointing": not keeps}
     best = limit
     for size in _SIZES:
@@ -39,8 +39,13 @@ def can_keep(costs: dict[str, Any], config: dict[str, Any], room: int | None) ->
         return False
     chosen = {**costs["chosen"], "gradient_checkpointing": False}
     limit = int(config["max_seq_length"])
-    whole = config["batch_size"] * config["gradient_accumulation_steps"] * limit
-    return _total({**costs, "chosen": chosen}, config, max(limit, min(whole, _FEWEST))) <= room
+    return _total({**costs, "chosen": chosen}, config, max(limit, min(_most(costs, config), _FEWEST))) <= room
+
+
+def _most(costs: dict[str, Any], config: dict[str, Any]) -> int:
+    """Tokens that an update can have; where it takes as many samples as are worth it, what they are meant to come to."""
+    whole = memory.samples_of(config) * int(config["max_seq_length"])
+    return max(whole, updates.GOAL) if costs["chosen"].get("recipe") == "fastest" else whole
 
 
 def _total(costs: dict[str, Any], config: dict[str, Any], tokens: int) -> int:

@@ -102,7 +102,7 @@ def resolve(config: dict[str, Any], machine: Machine, *, marking: str, sizes: di
     quantised = config["load_in_4bit"] or config["load_in_8bit"]
     packing = choose("packing", False, "packing changes what an update sees; switch it on to go faster")
     layout = choose("recipe", *_layout(config, machine, packing))
-    exact = layout == "exact" and not packing and config["padding_free"] is not False
+    exact = layout in ("exact", "fastest") and not packing and config["padding_free"] is not False
     padding_free = choose("padding_free", *_padding_free(config, machine, packing, exact))
     attention = choose("attn_implementation", *_attention(machine, dtype, exact))
     # Whoever asks for another kind of attention gets TRL's batches, which every kind can mask.

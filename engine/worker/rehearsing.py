@@ -12,6 +12,8 @@ import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 from transformers import TrainerCallback
 
+from engine.config import RunConfig
+from engine.preflight import updates
 from engine.worker import dataset
 from engine.worker.dataset import Row
 from engine.worker.failure import CannotTrain
@@ -95,9 +97,16 @@ class Rehearsing(Training):
         train, evaluation, left_out = dataset.load(self.config)
         if left_out:
             self.recorder.notice(left_out, "warning")
-        return self._some(train, marker, "rows"), self._some(
-            evaluation, marker, "evaluation rows"
-        ) if evaluation else None
+        settings = RunConfig.model_construct(**self.config)
+        if updates.chosen(settings):
+            some = self._as_they_come(train, marker, _FEWEST)
+            mean = float(dataset.lengths_of(some).mean())
+            self.config["gradient_accumulation_steps"] = updates.accumulation(settings, len(train), mean * len(train))
+        evaluated = self._some(evaluation, marker, "evaluation rows") if evaluation else None
+        return self._some(train, marker, "rows"), evaluated
+
+    def settle_updates(self, recipe: Recipe, train: Any) -> None:
+        """Settled already: it decided how many rows are needed."""
 
     def _some(self, rows: list[Row], marker: Marker, what: str) -> Any:
         if self._packs and what == "rows":  # a quarter more than is needed, so that they fill each other's gaps

@@ -27,6 +27,13 @@ def starting_point(record: dict[str, Any], attempt: int) -> Path | None:
     return path
 
 
+def chosen_before(record: dict[str, Any], attempt: int) -> int | None:
+    """``gradient_accumulation_steps`` that this attempt has to keep to, since its checkpoint was trained by them."""
+    entries = [e for e in record.get("attempts") or [] if isinstance(e, dict) and e.get("attempt") == attempt]
+    found = entries[-1].get("gradient_accumulation_steps") if entries else None
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def train(trainer: Any, checkpoint: Path | None, say: Callable[[str, str], object]) -> None:
     """Train from the beginning, or on from a checkpoint; one that has all steps already is only loaded.
 

@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 from engine import ranks as several
+from engine.config import RunConfig
+from engine.preflight import updates
 from engine.rundir import RunDir, write_json
 from engine.worker import chat, dataset, ranks, resuming
 from engine.worker.ahead import Ahead
@@ -37,6 +39,7 @@ class Training:
         self.config: dict[str, Any] = {**BEFORE, **self.record["config"]}
         self.callback = RunCallback(recorder=recorder, stop_on_nonfinite=self.config.get("on_nonfinite") == "stop",
                                     sampler=Sampler.of(self.config, recorder))  # fmt: skip
+        self._told: set[str] = set()
         # From here on a SIGTERM finishes the step and saves; before, there is nothing to save.
         self.begun = False
 
@@ -88,6 +91,7 @@ class Training:
         ahead = data.as_checked() and not recipe.cuda
         weights = Ahead(lambda: load_model(self.config, recipe), "tunedeck-weights") if ahead else None
         train, evaluation = self.prepare_rows(data, marker, weights)
+        self.settle_updates(recipe, train)
         self.recorder.phase("loading")
         model = load_model(self.config, recipe) if weights is None else weights.result()
         return self.build_trainer(recipe, model, tokenizer, train, evaluation)
@@ -121,6 +125,20 @@ class Training:
                 for text in dataset.what_was_lost(part, limit, what=what, skip=skip):
                     self.recorder.notice(text, "warning")
         return found.train.dataset, None if found.evaluation is None else found.evaluation.dataset
+
+    def settle_updates(self, recipe: Recipe, train: Any) -> None:
+        """How many samples an update takes, where recipe fastest chooses; a run that goes on keeps to what it chose first."""
+        settings = RunConfig.model_construct(**self.config)
+        if not updates.chosen(settings):
+            return
+        number = resuming.chosen_before(self.record, self.recorder.attempt)
+        lengths = dataset.lengths_of(train)
+        if number is None:
+            number = updates.accumulation(settings, len(lengths), int(lengths.sum()))
+        self.config["gradient_accumulation_steps"] = number
+        why = updates.reason(settings, number, len(lengths), int(lengths.sum()))
+        recipe.auto["gradient_accumulation_steps"] = {"value": number, "why": why}
+        self.write_record(recipe)
 
     def build_trainer(self, recipe: Recipe, model: Any, tokenizer: Any, train: Any, evaluation: Any) -> Any:
         """TRL's trainer over the prepared parts."""
@@ -188,7 +206,9 @@ class Training:
         self.record["versions"] = {**self.record.get("versions", {}), **versions()}
         write_json(self.run_dir.run_json, self.record, self.run_dir.file_mode(self.config["share"]))
         for name, choice in recipe.auto.items():
-            print(f"{name}: {choice['value']} ({choice['why']})", flush=True)
+            if name not in self._told:
+                print(f"{name}: {choice['value']} ({choice['why']})", flush=True)
+        self._told |= recipe.auto.keys()
 
 
 def _sizes(config: dict[str, Any], machine: Machine) -> dict[str, Any] | None:

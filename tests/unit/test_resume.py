@@ -194,6 +194,22 @@ def test_the_same_number_of_samples_in_other_passes(run: RunDir) -> None:
     assert resume.plan(run, overrides={"batch_size": 4, "gradient_accumulation_steps": 1}).ok
 
 
+def test_a_run_that_chose_its_updates_keeps_to_them(run: RunDir) -> None:
+    record = run.read_run() or {}
+    config = {**record["config"], "recipe": "fastest"}
+    set_record(run, config=config, auto={"gradient_accumulation_steps": {"value": 9, "why": "rows are short"}})
+    plan = resume.plan(run)
+    assert plan.ok and plan.accumulation == 9 and plan.checked is not None and plan.checked.plan is not None
+    assert plan.checked.plan.samples_per_update == 9 * plan.config.batch_size  # type: ignore[union-attr]
+    # The same number by hand is the same run; another one is not.
+    assert resume.plan(run, overrides={"recipe": "exact", "gradient_accumulation_steps": 9}).ok
+    assert kinds(resume.plan(run, overrides={"recipe": "exact"})) == ["fixed-setting"]
+    assert kinds(resume.plan(run, overrides={"gradient_accumulation_steps": 12})) == ["fixed-setting"]
+    set_record(run, config={**config, "recipe": "exact"})
+    other = resume.plan(run, overrides={"recipe": "fastest"})
+    assert other.ok and other.accumulation == 4
+
+
 def test_records_that_are_missing_or_odd(run: RunDir, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     run.path.rename(moved)

@@ -12,7 +12,7 @@ from engine.config import GROUPS, RunConfig, SettingInfo, check, settings, yaml_
 from engine.config.flags import command_line, format_value
 from engine.data import DataReport, Tally
 from engine.errors import Problem
-from engine.preflight import Plan, plan, propose_output_dir, samples
+from engine.preflight import Plan, plan, propose_output_dir, samples, updates
 from tui.launch import ladder
 from tui.launch.templates import Choice
 
@@ -236,11 +236,14 @@ class FormModel:
 
     @property
     def plan(self) -> Plan | None:
-        """Steps and samples, as far as the settings that count are right and the data are known."""
+        """Steps and samples, as far as the settings that count are right and the data are known.
+
+        Where the run chooses its updates by the lengths of the rows, only the sheet of costs can tell.
+        """
         if self.train is None or any(name in self.problems for name in COUNTED):
             return None
         config = self.so_far
-        if config is None:
+        if config is None or updates.chosen(config):
             return None
         return plan(config, *samples(config, self.train, self.eval), self.gpu_count)
 

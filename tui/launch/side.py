@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from engine.config import SettingInfo
 from engine.errors import Problem
+from engine.preflight import Plan
 from engine.text import clean
 from tui import format as fmt
 from tui.glyphs import glyphs
@@ -168,7 +169,10 @@ def _comes_to(model: FormModel, width: int, room: int, now: Now) -> list[Line]:
     """Numbers and costs, as many of them as there is room for."""
     data, numbers = _data(model, width), _numbers(model, width, now)
     few = [numbers[place] for place in FEW]
-    costs, least = brief.lines(now.costs, width), [brief.line(now.costs, width)] if model.plan is not None else []
+    costs, least = (
+        brief.lines(now.costs, width),
+        [brief.line(now.costs, width)] if _plan(model, now) is not None else [],
+    )
     ways = (
         [*data, *numbers, [], *costs],
         [*data, *few, [], *costs],
@@ -181,17 +185,18 @@ def _comes_to(model: FormModel, width: int, room: int, now: Now) -> list[Line]:
 
 def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
     """What the settings come to, one number a line; what is not known is a dash."""
-    plan, g = model.plan, glyphs()
+    plan, g = _plan(model, now), glyphs()
     samples = f"{model.text('batch_size').strip()} {g.times} {model.text('gradient_accumulation_steps').strip()}"
     if model.gpu_count > 1:
         samples += f" {g.times} {model.gpu_count} GPUs"
+    samples = "chosen by recipe fastest" if plan is not None and model.plan is None else f"= {samples}"
     reading = now.reading and model.text("train_path").strip() and model.problem("train_path") is None
     so_far = f"reading {now.read:.0%}" if now.read else "reading"
     size = fmt.size(model.train.bytes) if model.train is not None else ""
     table = [
         ("Training rows", plan.train_rows if plan else None, size or (so_far if reading else "")),
         ("Evaluation rows", plan.eval_rows if plan else None, ""),
-        ("Samples per update", plan.samples_per_update if plan else None, f"= {samples}" if plan else ""),
+        ("Samples per update", plan.samples_per_update if plan else None, samples if plan else ""),
         ("Steps per epoch", plan.steps_per_epoch if plan else None, ""),
         ("Steps in all", plan.total_steps if plan else None, ""),
         ("Warm-up steps", plan.warmup_steps if plan else None, ""),
@@ -230,10 +235,15 @@ def _data(model: FormModel, width: int) -> list[Line]:
 
 def _sentence(model: FormModel, width: int, now: Now) -> Line:
     """Rows, steps and pauses in one line."""
-    plan = model.plan
+    plan = _plan(model, now)
     if plan is None:
         reading = now.reading and model.text("train_path").strip()
-        return [("Reading the data" if reading else "Steps and samples are counted once the data are there", "muted")]
+        later = (
+            "Steps follow from the lengths of the rows"
+            if model.train
+            else "Steps and samples are counted once the data are there"
+        )
+        return [("Reading the data" if reading else later, "muted")]
     dot = f" {glyphs().dot} "
     rows = f"{fmt.count(plan.train_rows)} rows"
     rows += f", {fmt.count(plan.eval_rows)} to evaluate on" if plan.eval_rows else ", none to evaluate on"
@@ -243,7 +253,14 @@ def _sentence(model: FormModel, width: int, now: Now) -> Line:
 
 def _costs(model: FormModel, width: int, now: Now) -> Line:
     """What the run costs, in one line."""
-    return brief.line(now.costs, width) if model.plan is not None else []
+    return brief.line(now.costs, width) if _plan(model, now) is not None else []
+
+
+def _plan(model: FormModel, now: Now) -> Plan | None:
+    """Steps and samples; of a run that chooses its updates by the lengths of the rows, what the sheet of costs says."""
+    if model.plan is not None or not now.costs.current or now.costs.sheet is None:
+        return model.plan
+    return now.costs.sheet.plan
 
 
 def _to_do(model: FormModel, width: int, room: int) -> list[Line]:
