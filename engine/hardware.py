@@ -31,11 +31,13 @@ class Gpu:
     capability: tuple[int, int] | None = None
     uuid: str = ""
     pids: tuple[int, ...] = ()
+    limit: int | None = None
 
     @property
     def memory_free(self) -> int:
-        """Bytes nobody uses."""
-        return self.memory_total - self.memory_used
+        """Bytes nobody uses; no more than the limit, where a run has set itself one."""
+        free = self.memory_total - self.memory_used
+        return free if self.limit is None else min(free, self.limit)
 
 
 def sensible(value: Any, most: float = MOST_BYTES) -> Any:

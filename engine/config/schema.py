@@ -189,12 +189,17 @@ class RunConfig(BaseModel):
     max_tokens_per_pass: OptionalInt = setting(None, "Speed and memory",
         "Most tokens in one pass of recipes exact and fastest; empty: as many as fit into the free memory.", kind="integer", unit="tokens",
         ge=8, le=4_194_304, ladder=(1024, 2048, 4096, 8192, 16384), optional=True)  # fmt: skip
+    max_gpu_memory: OptionalFloat = setting(None, "Speed and memory",
+        "GPU memory that the run may take at most; the choices of auto keep within it. empty: what is free.", kind="number", unit="GiB",
+        gt=0, le=4096, ladder=(8, 12, 16, 24, 40, 80), optional=True)  # fmt: skip
     fused_lora: AutoFlag = setting("auto", "Speed and memory", "Compute a layer and its adapter in one step: fewer kernels, less memory.",
         kind="flag", allows_auto=True)  # fmt: skip
     cuda_graphs: AutoFlag = setting("auto", "Speed and memory", "Record the launches of a pass once and replay them: much faster for small updates.",
         kind="flag", allows_auto=True)  # fmt: skip
     gradient_checkpointing: AutoFlag = setting("auto", "Speed and memory", "Recompute activations instead of keeping them: less memory, slower.",
         kind="flag", allows_auto=True)  # fmt: skip
+    activation_offloading: Flag = setting(False, "Speed and memory",
+        "Keep activations in the host's memory until they are needed: less GPU memory, slower.", kind="flag")  # fmt: skip
     use_liger_kernel: AutoFlag = setting("auto", "Speed and memory", "Liger's fused kernels: faster and leaner on NVIDIA cards.",
         kind="flag", allows_auto=True)  # fmt: skip
     torch_compile: Flag = setting(False, "Speed and memory", "Compile the model: slow start, faster steps.", kind="flag")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.hardware import Gpu, freest
@@ -24,6 +24,9 @@ _INT8 = 1.86
 _OPTIMIZER = {"adamw_8bit": 2 + 8 / 256, "paged_adamw_8bit": 2 + 8 / 256, "lion_8bit": 1 + 4 / 256,
               "paged_lion_8bit": 1 + 4 / 256, "adafactor": 0.1, "sgd": 0.0}  # fmt: skip
 _ADAM = 8.0
+# Layers whose offloaded activations are still on the card (TRL's ``OffloadActivations`` keeps the last five tensors of the
+# forward pass, and brings back the next ones ahead of the backward pass).
+_ON_THE_CARD = 6
 # Of TRL's fused head: tokens and words that are scored at a time.
 TILE_TOKENS, TILE_WORDS = 4096, 32_768
 
@@ -96,12 +99,12 @@ def _activations(costs: dict[str, Any], config: dict[str, Any], compute: int, to
     that comes after the logits are gone, so only what it exceeds them by counts. Without: what every layer keeps.
     """
     one = tokens * _layer(costs, config, compute, tokens)
+    inputs, layers = costs["layers"] * costs["hidden"] * compute * tokens, costs["layers"]
+    if config.get("activation_offloading"):  # TRL's way: those of the last few layers are still there
+        inputs, layers = inputs * min(1.0, _ON_THE_CARD / max(1, layers)), min(_ON_THE_CARD, layers)
     if costs["chosen"]["gradient_checkpointing"]:
-        return int(
-            costs["layers"] * costs["hidden"] * compute * tokens
-            + max(0, one + _passing(costs, compute, tokens) - logits)
-        ) + _mask(costs, compute, tokens)
-    return int(costs["layers"] * one + _passing(costs, compute, tokens)) + _mask(costs, compute, tokens)
+        return int(inputs + max(0, one + _passing(costs, compute, tokens) - logits)) + _mask(costs, compute, tokens)
+    return int(layers * one + _passing(costs, compute, tokens)) + _mask(costs, compute, tokens)
 
 
 def _recorded(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: int, logits: int) -> int:
@@ -176,11 +179,13 @@ def _logits(costs: dict[str, Any], compute: int, tokens: int) -> int:
     return int(tile + tokens * costs["hidden"] * (compute + 4))
 
 
-def card(gpus: Any, cards: list[Gpu]) -> Gpu | None:
-    """The GPU that a run would get: the first one that is named, or the freest."""
+def card(gpus: Any, cards: list[Gpu], most: float | None = None) -> Gpu | None:
+    """The GPU that a run would get: the first one that is named, or the freest; ``most`` GiB of it are for this run."""
     if isinstance(gpus, list):
-        return next((one for one in cards if gpus and one.index == gpus[0]), None)
-    return freest(cards)
+        found = next((one for one in cards if gpus and one.index == gpus[0]), None)
+    else:
+        found = freest(cards)
+    return found if found is None or most is None else replace(found, limit=int(most * 2**30))
 
 
 def fixes(

@@ -117,7 +117,7 @@ def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell
         or any(p.setting in ("base_model", "worker_python") or p.kind == "bad-template" for p in out.errors)
     ):
         return out
-    out.gpu = memory.card(config.gpus, hardware.gpus())
+    out.gpu = memory.card(config.gpus, hardware.gpus(), config.max_gpu_memory)
     out.rehearsal = remembered(config, checked)
     values = config.model_dump()
     try:
@@ -368,8 +368,10 @@ def too_large(needed: int, gpu: Gpu, fixes: list[dict[str, Any]], *, measured: b
         f"needs {_size(needed)}, measured by a dry run," if measured else f"needs about {_size(needed)} by estimate,"
     )
     first = next(iter(fixes[0]["settings"])) if fixes else "base_model"
-    return Problem("memory", f"{known} and {_size(gpu.memory_free)} are free on GPU {gpu.index}", _how(fixes), setting=first,
-                   severity="warning")  # fmt: skip
+    room = f"{_size(gpu.memory_free)} are free on GPU {gpu.index}"
+    if gpu.memory_free == gpu.limit:
+        room = f"max_gpu_memory allows {_size(gpu.memory_free)} of GPU {gpu.index}"
+    return Problem("memory", f"{known} and {room}", _how(fixes), setting=first, severity="warning")
 
 
 def _how(fixes: list[dict[str, Any]]) -> str:

@@ -59,6 +59,8 @@ class RunCallback(TrainerCallback):
         self.every_step = every_step
         self.stop_on_nonfinite = stop_on_nonfinite
         self.stop_reason = ""
+        self.compiles = False
+        """Whether the first step compiles kernels, which can take as long as many others."""
         self._output_dir = output_dir
         self._name = name
         self._given = recorder
@@ -126,7 +128,7 @@ class RunCallback(TrainerCallback):
             self._tap.attach()
         if self.stop_on_nonfinite and not self._guards:
             self._recorder.notice("Stopping at a loss that is no number is not possible with DeepSpeed", "warning")
-        self._recorder.phase("training", state.global_step, state.max_steps)
+        self._recorder.phase("compiling" if self.compiles else "training", state.global_step, state.max_steps)
 
     def _open(self, args: Any, model: Any) -> bool:
         """Begin to record; ``False`` if this run cannot be recorded, which is said and no reason not to train."""
@@ -203,6 +205,8 @@ class RunCallback(TrainerCallback):
     @never_ends_a_run
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Do what was asked for; where the trainer cannot be tapped, have every step logged."""
+        if self.compiles and self._recorder is not None and state.global_step == self._begun_step + 1:
+            self._recorder.phase("training", state.global_step, state.max_steps)
         if self._active and self.every_step and not StepTap.fits(self._trainer):
             self._forced.ask(control)
         agreed, self._agreed = self._agreed, None

@@ -36,10 +36,8 @@ class Lost(Exception):
 
 
 def size(bytes_of_data: int) -> int:
-    """How many processes are worth it; one means none beside this one: forking once a GPU is in use was not tried yet."""
-    import torch
-
-    if bytes_of_data < LEAST_BYTES or torch.cuda.is_initialized():
+    """How many processes are worth it; one means none beside this one."""
+    if bytes_of_data < LEAST_BYTES:
         return 1
     return min(MOST, len(os.sched_getaffinity(0)))
 

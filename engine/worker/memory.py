@@ -6,12 +6,25 @@ import os
 import sys
 from typing import Any
 
+from engine.preflight.memory import CONTEXT_BYTES
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _statm: tuple[int, int] | None = None
 _NO_GPU = {"gpu_memory_allocated": None, "gpu_memory_reserved": None, "gpu_memory_peak": None}
 GPU_FIGURES = tuple(_NO_GPU)
 # Of several processes, the largest figures that they last agreed on.
 _worst: dict[str, int] = {}
+
+
+def keep_within(most: float | None) -> None:
+    """Have torch refuse more than ``most`` GiB of each GPU, with what CUDA itself takes counted in; ``None``: all of it."""
+    torch = sys.modules.get("torch")
+    if most is None or torch is None or not torch.cuda.is_available():
+        return
+    device = torch.cuda.current_device()
+    total = torch.cuda.get_device_properties(device).total_memory
+    room = max(0.0, most * 2**30 - CONTEXT_BYTES)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), device)
 
 
 def usage() -> dict[str, Any]:

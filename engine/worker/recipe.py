@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -39,6 +39,13 @@ class Machine:
             True, properties.name, capability, capability >= (8, 0), properties.total_memory, liger, bitsandbytes,
             torch.cuda.mem_get_info()[0], triton, importlib.util.find_spec("torch.nn.attention.varlen") is not None,
         )  # fmt: skip
+
+    def limited(self, most: float | None) -> Machine:
+        """As much of this machine as a run may use: ``most`` GiB of GPU memory."""
+        if not self.cuda or most is None:
+            return self
+        room = int(most * 2**30)
+        return replace(self, memory_total=min(self.memory_total, room), memory_free=min(self.memory_free or room, room))
 
 
 @dataclass(slots=True)
@@ -120,7 +127,7 @@ def resolve(config: dict[str, Any], machine: Machine, *, marking: str, sizes: di
         auto=auto,
         recipe=layout,
         fused_lora=choose("fused_lora", *_fused(config, machine, quantised)) if exact else False,
-        cuda_graphs=choose("cuda_graphs", *_recorded(machine)) if exact else False,
+        cuda_graphs=choose("cuda_graphs", *_recorded(config, machine)) if exact else False,
     )
     known = None if sizes is None else {**sizes, "chosen": recipe.as_chosen(exact)}
     recipe.gradient_checkpointing = choose(
@@ -167,9 +174,11 @@ def _fused(config: dict[str, Any], machine: Machine, quantised: bool) -> tuple[b
     return True, "a layer and its adapter are one step: fewer kernels, and the input is kept once"
 
 
-def _recorded(machine: Machine) -> tuple[bool, str]:
+def _recorded(config: dict[str, Any], machine: Machine) -> tuple[bool, str]:
     if not machine.cuda:
         return False, "there is no GPU"
+    if config["activation_offloading"]:
+        return False, "activations go to the host and back, which cannot be recorded"
     return True, "small passes wait for launches otherwise"
 
 

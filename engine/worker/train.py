@@ -10,7 +10,7 @@ from engine import ranks as several
 from engine.config import RunConfig
 from engine.preflight import updates
 from engine.rundir import RunDir, write_json
-from engine.worker import chat, dataset, ranks, resuming
+from engine.worker import chat, dataset, memory, ranks, resuming
 from engine.worker.ahead import Ahead
 from engine.worker.callback import RunCallback
 from engine.worker.checkpointing import Keeper
@@ -26,7 +26,8 @@ from engine.worker.sizes import recall
 from engine.worker.tokenising import Data
 
 # What a run that was recorded before these settings were there did.
-BEFORE = {"recipe": "plain", "max_tokens_per_pass": None, "fused_lora": False, "cuda_graphs": False}
+BEFORE = {"recipe": "plain", "max_tokens_per_pass": None, "fused_lora": False, "cuda_graphs": False, "max_gpu_memory": None,
+          "activation_offloading": False}  # fmt: skip
 
 
 class Training:
@@ -79,7 +80,8 @@ class Training:
         marker = Marker(tokenizer, assistant_only=self.config["assistant_only_loss"] is not False,
                         limit=self.config["max_seq_length"])  # fmt: skip
         marking = self.how_it_is_marked(marker) if chats else ""
-        machine = ranks.weakest(Machine.here())
+        machine = ranks.weakest(Machine.here()).limited(self.config["max_gpu_memory"])
+        memory.keep_within(self.config["max_gpu_memory"])
         recipe = resolve(self.config, machine, marking=marking, sizes=_sizes(self.config, machine))
         ranks.settle(recipe)
         self.write_record(recipe)
@@ -87,8 +89,7 @@ class Training:
             if text:
                 self.recorder.notice(text)
         # The weights are read meanwhile where the rows are those that were checked; what is wrong with others is said before.
-        # On a GPU that was not tried yet.
-        ahead = data.as_checked() and not recipe.cuda
+        ahead = data.as_checked()
         weights = Ahead(lambda: load_model(self.config, recipe), "tunedeck-weights") if ahead else None
         train, evaluation = self.prepare_rows(data, marker, weights)
         self.settle_updates(recipe, train)
@@ -176,6 +177,8 @@ class Training:
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
         for text in ranks.repeated(trainer):
             self.recorder.notice(text)
+        kernels = recipe.fused_lora or recipe.cuda_graphs or recipe.use_liger_kernel
+        self.callback.compiles = bool(config["torch_compile"] or (recipe.cuda and kernels))
         if recipe.end_to_end:
             laying.set_up(trainer, recipe, config["max_seq_length"], self.recorder.notice)
         return trainer
@@ -242,7 +245,8 @@ def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, recipe.dtype),
         )
-        options["device_map"] = {"": ranks.here()[0]}
+    if recipe.cuda:
+        options["device_map"] = {"": ranks.here()[0]}  # read onto the card, not through the host's memory
     if config["load_in_8bit"]:
         # Weights become 8 bits on the CPU, one by one: read ahead, all of them would wait on the GPU as they were.
         os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
@@ -333,6 +337,7 @@ def sft_arguments(config: dict[str, Any], recipe: Recipe, *, evaluates: bool) ->
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if recipe.gradient_checkpointing else None,
         "use_liger_kernel": recipe.use_liger_kernel,
+        "activation_offloading": config["activation_offloading"] and recipe.cuda,
         "torch_compile": config["torch_compile"],
         "dataloader_num_workers": config["dataloader_num_workers"],
         "dataloader_pin_memory": recipe.cuda,

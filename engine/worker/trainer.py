@@ -56,7 +56,8 @@ class RunTrainer(SFTTrainer):
             if num_items_in_batch is None
             else num_items_in_batch
         )
-        return self._step.run(inputs, learned)
+        with self.maybe_activation_offload_context:
+            return self._step.run(inputs, learned)
 
     def save_final(self) -> None:
         """Adapter, tokenizer with chat template, and the trainer's state at the root of the output directory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from engine.worker.fast import attention
 from engine.worker.fast.attention import Borders
-from engine.worker.fast.batches import EndToEnd, rounded
+from engine.worker.fast.batches import EndToEnd, divided, rounded
 
 
 def sample(length: int, first: int = 10, prompt: int = 2) -> dict[str, Any]:
@@ -37,10 +38,29 @@ def test_what_is_learned_is_counted_as_the_plain_way_counts_it() -> None:
     assert int(laid["labels"][..., 1:].ne(-100).sum()) == plain == sum(len(part["targets"]) for part in laid["passes"])
 
 
-def test_passes_are_filled_up_to_the_budget_and_a_longer_sample_is_a_pass_of_its_own() -> None:
+def test_as_few_passes_as_hold_the_samples_of_nearly_the_same_size() -> None:
     lengths = [40, 50, 30, 200, 10, 60, 41]
     laid = EndToEnd(0, 100)([sample(length) for length in lengths])
-    assert [part["lengths"] for part in laid["passes"]] == [[40, 50], [30], [200], [10, 60], [41]]
+    assert [part["lengths"] for part in laid["passes"]] == [[200], [10, 60], [50, 30], [40, 41]], (
+        "200 is above, and so alone"
+    )
+    assert divided([600, 700, 500, 400, 800], 2048) == [[2, 3, 4], [0, 1]]
+    assert divided([5, 3, 4], 100) == [[0, 1, 2]] and divided([7], 3) == [[0]] and divided([], 3) == []
+    source, saved = random.Random(3), 0
+    for _ in range(300):
+        some, budget = [source.randint(1, 300) for _ in range(source.randint(1, 40))], source.randint(20, 900)
+        groups = divided(some, budget)
+        assert sorted(place for group in groups for place in group) == list(range(len(some)))
+        sizes = [sum(some[place] for place in group) for group in groups]
+        assert all(size <= budget or len(group) == 1 for size, group in zip(sizes, groups, strict=True))
+        in_order, room = 0, 0
+        for length in some:
+            if not in_order or length > room:
+                in_order, room = in_order + 1, budget
+            room -= length
+        assert len(groups) <= in_order + 1
+        saved += in_order - len(groups)
+    assert saved > 150, "fewer passes than one by one, in their order"
 
 
 def test_what_fills_a_pass_is_a_sample_that_nothing_learns_from() -> None:

@@ -57,6 +57,32 @@ def test_more_memory_means_larger_passes_up_to_the_whole_update() -> None:
     assert chosen(card(79), batch_size=1, gradient_accumulation_steps=2, max_seq_length=512).tokens_per_pass == 1024
 
 
+def test_fastest_fills_its_passes_whatever_is_set() -> None:
+    few = chosen(card(79), recipe="fastest", batch_size=1, gradient_accumulation_steps=1, max_seq_length=512)
+    assert few.recipe == "fastest" and few.end_to_end and few.tokens_per_pass == 16384
+    assert chosen(card(79), batch_size=1, gradient_accumulation_steps=1, max_seq_length=512).tokens_per_pass == 512
+    config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o", "recipe": "fastest"}).model_dump()
+    assert memory.micro_batch(config, 300, few.as_chosen()) == 16384
+
+
+def test_a_limit_counts_as_what_is_free() -> None:
+    whole, limited = card(79), card(79).limited(17)
+    assert limited.memory_free == limited.memory_total == 17 * GIB and whole.limited(None) is whole
+    assert card(12).limited(17).memory_free == 12 * GIB
+    lean = chosen(limited, batch_size=8)
+    assert lean.gradient_checkpointing and lean.tokens_per_pass == 2048
+    assert not chosen(whole, batch_size=8).gradient_checkpointing
+
+
+def test_what_goes_to_the_host_and_back_is_not_recorded() -> None:
+    recipe = chosen(card(79), activation_offloading="true")
+    assert not recipe.cuda_graphs and recipe.auto["cuda_graphs"]["why"].startswith("activations go")
+    costs = {**SEVEN_B, "chosen": chosen(card(79)).as_chosen()}
+    config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o"}).model_dump()
+    kept = memory.estimate(costs, config, 4096).activations
+    assert memory.estimate(costs, {**config, "activation_offloading": True}, 4096).activations < 0.3 * kept
+
+
 def test_a_cpu_stays_plain_unless_asked() -> None:
     nothing = Machine(cuda=False)
     assert chosen(nothing, None).recipe == "plain" and not chosen(nothing, None).end_to_end

@@ -175,7 +175,7 @@ class Work:
             return
         before = given.sheet.gpu
         now = next((card for card in hardware.gpus() if card.index == before.index), None)
-        if now is None or set(now.pids) != set(before.pids) or abs(now.memory_free - before.memory_free) > NEWS_BYTES:
+        if now is None or set(now.pids) != set(before.pids) or abs(now.memory_used - before.memory_used) > NEWS_BYTES:
             self._wake.set()
 
     # Exact lengths.
