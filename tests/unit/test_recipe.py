@@ -58,9 +58,9 @@ def test_more_memory_means_larger_passes_up_to_the_whole_update() -> None:
 
 
 def test_fastest_fills_its_passes_whatever_is_set() -> None:
-    few = chosen(card(79), recipe="fastest", batch_size=1, gradient_accumulation_steps=1, max_seq_length=512)
+    few = chosen(card(139), recipe="fastest", batch_size=1, gradient_accumulation_steps=1, max_seq_length=512)
     assert few.recipe == "fastest" and few.end_to_end and few.tokens_per_pass == 16384
-    assert chosen(card(79), batch_size=1, gradient_accumulation_steps=1, max_seq_length=512).tokens_per_pass == 512
+    assert chosen(card(139), batch_size=1, gradient_accumulation_steps=1, max_seq_length=512).tokens_per_pass == 512
     config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o", "recipe": "fastest"}).model_dump()
     assert memory.micro_batch(config, 300, few.as_chosen()) == 16384
 
