@@ -40,14 +40,16 @@ FAQ = Package("zaragoza-construction-faq", "1.2.1", "CC-BY-4.0", sdist=False)
 COOKBOOK = Package("tinker-cookbook", "0.6.1", "Apache-2.0", sdist=True)
 INSPECT = Package("inspect-ai", "0.3.285", "MIT", sdist=False)
 SDG = Package("instructlab-sdg", "0.8.3", "Apache-2.0", sdist=True)
+AUTORAG = Package("autorag", "0.1.6", "Apache-2.0", sdist=True)
 
 
 @dataclass(frozen=True)
 class Public:
     """One file of a package.
 
-    ``rows`` and ``messages`` were counted with ``json`` and ``csv`` alone; ``picked`` are the numbers (from 0) of the ten rows
-    whose masks are looked at; ``refused`` is the kind of problem by which a file that is no data for this is refused.
+    ``rows`` and ``messages`` were counted with ``json``, ``csv`` and ``pyarrow`` alone; ``picked`` are the numbers (from 0) of
+    the ten rows whose masks are looked at; ``refused`` is the kind of problem by which a file that is no data for this is
+    refused; ``fields`` is what a person sets as ``data_fields`` where the columns have names of their own.
     """
 
     package: Package
@@ -59,15 +61,24 @@ class Public:
     messages: int = 0
     picked: tuple[int, ...] = ()
     refused: str = ""
+    fields: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.package.name}/{self.member.rpartition('/')[2]}"
+        return " ".join((f"{self.package.name}/{self.member.rpartition('/')[2]}", *self.fields))
 
 
 TEN = (0, 1, 2, 17, 33, 50, 64, 77, 90, 99)
 TO_20 = (0, 1, 3, 5, 8, 11, 13, 15, 17, 19)
+OF_16 = (0, 1, 2, 4, 6, 8, 10, 12, 14, 15)
+ALL_TEN = tuple(range(10))
+# Questions as messages, answers as text.
+_GUIDE = "inspect_ai/dataset/_examples/security_guide.jsonl"
+_GUIDE_SHA256 = "7d23ce65b503e20154bed558efa434f73903655668032a3c1f9aa9b72539cbb5"
+# Prompts, questions and what a model answered, a column each.
+_ANSWERS = "tests/resources/result_project/0/post_retrieve_node_line/generator/best_5.parquet"
+_ANSWERS_SHA256 = "eb975b9f606788d399f9ef80bf6d5c6a2dd81000fc90abc4409e6c2ae73d98f0"
 
 PUBLIC = [
     Public(FACTORY, "data/alpaca_en_demo.json", "bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318",
@@ -106,8 +117,20 @@ PUBLIC = [
            "JSONL", "query_response", 20, 40, TO_20),
     Public(INSPECT, "inspect_ai/dataset/_examples/theory_of_mind.jsonl", "d67dcc9d8f95a9e22453016f28fb99fba8cf17b1d32f6f4dee739c5b6e7fd61c",
            "JSONL", "query_response", 100, 200, TEN),
+    Public(INSPECT, "inspect_ai/dataset/_examples/bias_detection.jsonl", "b9f5d464c8ec261636fe527d8ff889eb0d1f8aecb0ed342625e305a0ea8a6333",
+           "JSONL", "query_response", 100, 200, TEN),
+    Public(INSPECT, _GUIDE, _GUIDE_SHA256, "JSONL", "query_response", 16, 32, OF_16),
+    Public(INSPECT, _GUIDE, _GUIDE_SHA256, "JSONL", "prompt_completion", 16, 32, OF_16,
+           fields=("prompt=input", "completion=target")),
+    Public(INSPECT, "inspect_ai/dataset/_examples/popularity.jsonl", "63ab0152cdf59fb0526d8808f641ded04e56648d996f2781b5de6c8ad0d5a44d",
+           "JSONL", "query_response", 100, 200, TEN, fields=("query=question", "response=answer_matching_behavior")),
     Public(SDG, "docs/examples/annotation/annotation_results.jsonl", "7e99d82516843c81bad8f648cf20b290f331696ab89a9217986c7e31247adbd6",
            "JSONL", "text", 463, 463, TEN),
+    Public(AUTORAG, "tests/resources/corpus_data_sample.parquet", "0fe74568301d61265ce87a76fb7b609f0480e018170d6c275f21c382b1fcb4be",
+           "Parquet", "text", 30, 30, (0, 1, 2, 5, 9, 13, 17, 21, 25, 29), fields=("text=contents",)),
+    Public(AUTORAG, _ANSWERS, _ANSWERS_SHA256, "Parquet", "query_response", 10, 20, ALL_TEN, fields=("response=generated_texts",)),
+    Public(AUTORAG, _ANSWERS, _ANSWERS_SHA256, "Parquet", "prompt_completion", 10, 20, ALL_TEN,
+           fields=("prompt=prompts", "completion=generated_texts")),
     Public(FACTORY, "data/dpo_en_demo.json", "b949be2421cfa62744afcf1b479f95b299d643d1a4c1c97d1341b314a1aa5cb3",
            "JSON", "", 300, refused="preference-pairs"),
     Public(FACTORY, "data/v1_dpo_demo.jsonl", "ff734cc0fd75d01b4b6d143573403719f3a1f13d295ea42ef19ae8b86740285c",

@@ -1,7 +1,8 @@
 """Public instruction data read as they are: counts as plain Python counts them, and exactly the assistant's words learned.
 
-What is expected is worked out here from the raw rows, without the code that is tested. Shapes and formats that no package was
-found to hold are public rows written anew in them (``ANEW``): that is said where they are made.
+What is expected is worked out here from the raw rows, without the code that is tested. Parquet, and prompt with completion, were
+found only with columns of names of their own, which ``data_fields`` names, and Parquet without nested rows. Shapes and formats
+that no package was found to hold are public rows written anew in them (``ANEW``): that is said where they are made.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 
 from engine.config import parse
 from engine.data import check_file, numbered_chats
+from engine.data.options import AS_FOUND, Reading, fields_of
 from engine.preflight import check
 from tests import datafiles
 from tests.families import tokenizer
@@ -28,6 +30,8 @@ from tests.support import fake_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 DATA, REFUSED = [p for p in PUBLIC if not p.refused], [p for p in PUBLIC if p.refused]
+AS_THEY_ARE = {p.member for p in DATA if not p.fields}
+NAMELESS = [p for p in DATA if p.member not in AS_THEY_ARE]  # nothing is found in them until their columns are named
 Row = dict[str, Any]
 TOOL_FAMILIES = ("qwen2.5", "qwen3")
 
@@ -79,6 +83,18 @@ def raw_rows(path: Path) -> list[Row]:
         return [json.loads(line) for line in text.split("\n") if line.strip()]
     whole = json.loads(text)
     return list(whole if isinstance(whole, list) else whole["questions"])
+
+
+def named_rows(public: Public) -> list[Row]:
+    """The raw rows, with columns that a person names under the names that they are said to have."""
+    rows = raw_rows(fetched(public))
+    for known, _, own in (word.partition("=") for word in public.fields):
+        rows = [{**row, known: row[own]} for row in rows]
+    return rows
+
+
+def reading_of(public: Public) -> Reading:
+    return Reading(fields=fields_of(list(public.fields)))
 
 
 def text_of(content: Any) -> str:
@@ -160,10 +176,10 @@ def assert_calls(family: str, chat: Any, turns: list[Turn]) -> None:
         assert words.strip() == turn.words.strip(), family
 
 
-def assert_masks(path: Path, rows: list[Row], picked: tuple[int, ...]) -> None:
+def assert_masks(path: Path, rows: list[Row], picked: tuple[int, ...], reading: Reading = AS_FOUND) -> None:
     """Ten rows under at least two families each."""
     assert len(picked) == 10
-    chats = [chat for _, chat in numbered_chats(path)]
+    chats = [chat for _, chat in numbered_chats(path, reading)]
     for number in picked:
         row, chat = rows[number], chats[number]
         _, turns = turns_of(row)
@@ -179,25 +195,30 @@ def assert_masks(path: Path, rows: list[Row], picked: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("public", DATA, ids=lambda public: public.name)
 def test_rows_and_messages_are_those_that_are_there(public: Public) -> None:
-    path = fetched(public)
-    rows = raw_rows(path)
+    path, rows = fetched(public), named_rows(public)
     messages = len(rows) if public.shape == "text" else sum(turns_of(row)[0] for row in rows)
     assert (len(rows), messages) == (public.rows, public.messages), "the list is wrong"
-    report = check_file(path)
+    report = check_file(path, reading=reading_of(public))
     assert (report.errors, report.format, report.shape) == ([], public.format, public.shape)
     assert (report.rows, report.usable, report.messages) == (public.rows, public.rows, public.messages)
 
 
 @pytest.mark.parametrize("public", [p for p in DATA if p.shape != "text"], ids=lambda public: public.name)
 def test_what_the_assistant_says_is_learned_and_nothing_else(public: Public) -> None:
-    path = fetched(public)
-    assert_masks(path, raw_rows(path), public.picked)
+    assert_masks(fetched(public), named_rows(public), public.picked, reading_of(public))
+
+
+@pytest.mark.parametrize("public", NAMELESS, ids=lambda public: public.name)
+def test_columns_of_other_names_are_named_in_the_refusal_until_they_are_set(public: Public) -> None:
+    report = check_file(fetched(public))
+    first = report.errors[0]
+    assert (report.rows, report.usable, first.kind) == (public.rows, 0, "unknown-shape")
+    assert "--data_fields" in first.hint and next(iter(raw_rows(fetched(public))[0])) in first.message
 
 
 @pytest.mark.parametrize("public", [p for p in DATA if p.shape == "text"], ids=lambda public: public.name)
 def test_plain_text_is_learned_as_it_stands(public: Public) -> None:
-    path = fetched(public)
-    rows, chats = raw_rows(path), [chat for _, chat in numbered_chats(path)]
+    rows, chats = named_rows(public), [chat for _, chat in numbered_chats(fetched(public), reading_of(public))]
     for number in public.picked:
         for family, end in (("qwen2.5", "<|im_end|>"), ("llama3", "<|eot_id|>")):
             assert (
@@ -255,7 +276,11 @@ def parquet(path: Path, rows: list[Row]) -> Path:
 
 
 class Anew(NamedTuple):
-    """Public rows written in a shape or format of which no package was found to hold data."""
+    """Public rows written in a shape or format of which no package was found to hold data under names that are known.
+
+    No package was found to hold any TSV with a question or a text, ShareGPT with roles, ``history``, ``tools`` as a list, parts
+    with ``text`` (with ``value`` there are), completions as messages, nested rows in Parquet, or gzip.
+    """
 
     name: str
     file: str
@@ -279,7 +304,6 @@ ANEW = [
          lambda: [_tools_listed(row) for row in conversations("glaive_toolcall_en_demo.json")]),
     Anew("parts of text", "d.jsonl", "messages", lambda: [_parts(row) for row in conversations("conversations.jsonl")]),
     Anew("messages in Parquet", "d.parquet", "messages", lambda: [{"messages": _said(q, a)} for q, a in pairs()], parquet),
-    Anew("Alpaca in Parquet", "d.parquet", "alpaca", lambda: conversations("alpaca_en_demo.json"), parquet),
     Anew("ShareGPT with tools in Parquet", "d.parquet", "sharegpt", lambda: conversations("glaive_toolcall_en_demo.json"), parquet),
     Anew("messages in gzip", "d.jsonl.gz", "messages", lambda: conversations("conversations.jsonl"), datafiles.gzipped),
 ]  # fmt: skip
