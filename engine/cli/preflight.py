@@ -82,8 +82,8 @@ def _phases(quiet: bool) -> Callable[[str, int, int], None] | None:
     """A line on the terminal that says what the dry run does."""
     if quiet or not sys.stderr.isatty():
         return None
-    names = {"loading": "loading", "tokenising": "looking for the longest rows", "training": "training",
-             "evaluating": "evaluating one batch"}  # fmt: skip
+    names = {"loading": "loading", "tokenising": "looking for the longest rows", "compiling": "compiling kernels",
+             "training": "training", "evaluating": "evaluating one batch"}  # fmt: skip
 
     def tell(phase: str, done: int, total: int) -> None:
         steps = f", {done} of {total} steps done" if phase == "training" and total else ""

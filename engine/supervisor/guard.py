@@ -134,7 +134,7 @@ class Guard:
         if "stop" in requests and self.status["state"] in (states.STARTING, states.RUNNING):
             self._set_state(states.STOPPING, "a stop was asked for")
             view = self.follower.view
-            if view.phase.name != "training" and view.step_attempt != self.status["attempts"]:
+            if view.phase.name not in ("compiling", "training") and view.step_attempt != self.status["attempts"]:
                 # Still loading: there is no step to wait for.
                 self.crew.signal(signal.SIGTERM)
         if "stop-now" in requests and self.stop_now_at is None and self.run.take("stop-now"):

@@ -128,7 +128,11 @@ class RunCallback(TrainerCallback):
             self._tap.attach()
         if self.stop_on_nonfinite and not self._guards:
             self._recorder.notice("Stopping at a loss that is no number is not possible with DeepSpeed", "warning")
-        self._recorder.phase("compiling" if self.compiles else "training", state.global_step, state.max_steps)
+        self.compiles = self.compiles or bool(getattr(args, "torch_compile", False))
+        if self.compiles:
+            self._recorder.phase("compiling")  # for the whole first step
+        else:
+            self._recorder.phase("training", state.global_step, state.max_steps)
 
     def _open(self, args: Any, model: Any) -> bool:
         """Begin to record; ``False`` if this run cannot be recorded, which is said and no reason not to train."""

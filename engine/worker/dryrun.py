@@ -154,6 +154,7 @@ def explained(error: BaseException, settings: dict[str, Any], phase: str) -> dic
 
 
 _WHEN = {"loading": "while the model is loaded", "training": "in a step over the longest rows",
+         "compiling": "in a step over the longest rows",
          "evaluating": "in a batch of the evaluation"}  # fmt: skip
 
 

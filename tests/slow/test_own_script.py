@@ -50,6 +50,8 @@ trainer = Trainer(model=AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=
     args=TrainingArguments(out, max_steps=steps, logging_steps=4, per_device_train_batch_size=2, save_steps=5,
                            eval_strategy="steps", eval_steps=5, report_to="none", use_cpu=True, disable_tqdm=True),
     train_dataset=rows, eval_dataset=rows[:4], callbacks=[RunCallback(every_step=every_step, name="mine"), Spy(), Slow()])
+if mode == "compiles":
+    [c for c in trainer.callback_handler.callbacks if isinstance(c, RunCallback)][0].compiles = True
 mean = trainer.train().training_loss
 print("SPY", Spy.seen, [r["step"] for r in trainer.state.log_history if "loss" in r])
 print("LOSSES", [r["loss"] for r in trainer.state.log_history if "loss" in r], mean)
@@ -106,6 +108,17 @@ def test_a_plain_trainer_becomes_visible_and_its_own_rhythm_stays(
     )
     assert summary.last_loss and summary.last_eval_loss and summary.base_model == str(MODEL)
     assert summary.path in [s.path for s in scan()]
+
+
+def test_a_first_step_that_compiles_is_said_to(tmp_path: Path, tapped: tuple[Path, str]) -> None:
+    def order(folder: Path) -> list[str]:
+        events = [event for event in read_events(RunDir(folder / "out")) if event["type"] in ("phase", "step")]
+        names = [event.get("name") or "step" for event in events]
+        return names[: names.index("step") + 2]
+
+    folder, _ = finished(tmp_path, every_step=True, mode="compiles")
+    assert order(folder)[-4:] == ["compiling", "training", "step", "step"]
+    assert "compiling" not in order(tapped[0])
 
 
 def test_every_step_false_leaves_the_rhythm_alone(untouched: tuple[Path, str]) -> None:
