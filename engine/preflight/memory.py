@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.hardware import Gpu, freest
+from engine.hardware import Gpu
 
 # What CUDA, cuBLAS and the kernels take before the first tensor, as seen in nvidia-smi on cards of the last generations.
 CONTEXT_BYTES = 600 * 2**20
@@ -179,13 +179,9 @@ def _logits(costs: dict[str, Any], compute: int, tokens: int) -> int:
     return int(tile + tokens * costs["hidden"] * (compute + 4))
 
 
-def card(gpus: Any, cards: list[Gpu], most: float | None = None) -> Gpu | None:
-    """The GPU that a run would get: the first one that is named, or the freest; ``most`` GiB of it are for this run."""
-    if isinstance(gpus, list):
-        found = next((one for one in cards if gpus and one.index == gpus[0]), None)
-    else:
-        found = freest(cards)
-    return found if found is None or most is None else replace(found, limit=int(most * 2**30))
+def limited(card: Gpu | None, most: float | None) -> Gpu | None:
+    """A card of which ``most`` GiB are for this run; ``None``: all of it that is free."""
+    return card if card is None or most is None else replace(card, limit=int(most * 2**30))
 
 
 def fixes(

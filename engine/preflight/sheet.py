@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engine import hardware
 from engine.config import RunConfig
 from engine.data import DataReport
 from engine.errors import Problem
@@ -17,7 +16,7 @@ from engine.inspecting import InspectError, Inspector, model_fields
 from engine.preflight import checks, disk, memory, parameters, speed, updates
 from engine.preflight.checks import Plan, Preflight
 from engine.preflight.lengths import Lengths, Tell, measure, model_folder
-from engine.rehearsal import Refusal, Rehearsal, remembered
+from engine.rehearsal import Refusal, Rehearsal, place, remembered
 
 # Kinds of the inspector's answers that only say that something could not be asked, not that a run would fail.
 _UNKNOWN = {"not-downloaded": "base_model", "timeout": None, "inspector-ended": None, "no-inspector": "worker_python",
@@ -117,7 +116,7 @@ def sheet(config: RunConfig, inspector: Inspector, *, sample: bool = False, tell
         or any(p.setting in ("base_model", "worker_python") or p.kind == "bad-template" for p in out.errors)
     ):
         return out
-    out.gpu = memory.card(config.gpus, hardware.gpus(), config.max_gpu_memory)
+    out.gpu = memory.limited(place(config)[0], config.max_gpu_memory)
     out.rehearsal = remembered(config, checked)
     values = config.model_dump()
     try:

@@ -12,6 +12,7 @@ from engine import process
 from engine.config import parse
 from engine.hardware import Gpu
 from engine.preflight import disk, memory, plan, speed
+from engine.rehearsal import place
 from engine.rundir import write_json
 from tests.support import append_step, make_run
 
@@ -151,10 +152,24 @@ def test_the_cheapest_change_comes_first_and_none_is_made_up() -> None:
     assert memory.fixes(SEVEN, config(), 2048, GIB, can_quantise=True) == []
 
 
-def test_the_card_is_the_one_that_a_run_would_get() -> None:
-    cards = [Gpu(0, "A", 70, 80), Gpu(1, "B", 10, 80), Gpu(2, "C", 0, 80, foreign_processes=1)]
-    assert memory.card("auto", cards) == cards[1] and memory.card([0], cards) == cards[0]
-    assert memory.card([7], cards) is None and memory.card("auto", []) is None
+def test_the_card_is_the_one_that_a_run_would_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = [Gpu(0, "A", 70 * GIB, 80 * GIB, uuid="GPU-a"), Gpu(1, "B", 10 * GIB, 80 * GIB, uuid="GPU-b"),
+             Gpu(2, "C", 0, 80 * GIB, processes=1, uuid="GPU-c")]  # fmt: skip
+    monkeypatch.setattr("engine.hardware.gpus", lambda: cards)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def got(**more: Any) -> Gpu | None:
+        return place(parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o", **more}))[0]
+
+    assert got() == cards[1], "nobody computes there, and most is free"
+    assert got(gpus="0") == cards[0] and got(gpus="7") is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert got() == cards[0]
+    assert (
+        memory.limited(cards[1], 17.0).memory_free == 17 * GIB
+        and memory.limited(cards[0], 17.0).memory_free == 10 * GIB
+    )  # type: ignore[union-attr]
+    assert memory.limited(cards[0], None) is cards[0] and memory.limited(None, 3.0) is None
 
 
 def test_checkpoints_on_the_disk(tmp_path: Path) -> None:
