@@ -122,6 +122,33 @@ async def test_what_stands_in_the_pane(inspector: CostingInspector, values: dict
         assert "Ready: press F5" in text
 
 
+async def test_updates_that_the_run_chooses_stand_there_once_rows_are_counted(
+    inspector: CostingInspector, values: dict[str, Any], tmp_path: Path
+) -> None:
+    inspector.held["lengths"] = threading.Event()
+    more = {"train_path": str(write_rows(tmp_path / "many.jsonl", 2000)), "batch_size": 2, "recipe": "fastest"}
+    app = launch_app({**values, **more})
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await form(app, pilot)
+        await go(pilot, screen, "seed")
+        await pilot.press("7", "enter")
+        await until(pilot, lambda: inspector.times("costs") > 0)
+        assert "by fastest" not in shown(app) and screen.model.plan is None
+        inspector.held["lengths"].set()
+        await known(pilot, screen)
+        sheet = screen.costs.known.sheet
+        assert sheet is not None and sheet.plan is not None and sheet.plan.samples_per_update == 96
+        line = next(line for line in shown(app).splitlines() if "Samples per update" in line)
+        assert " 96 " in line and "by fastest" in line
+        # Another recipe has the updates that are set, at once.
+        await go(pilot, screen, "recipe")
+        await pilot.press("enter")
+        await write(pilot, "exact")
+        await pilot.press("enter")
+        line = next(line for line in shown(app).splitlines() if "Samples per update" in line)
+        assert " 8 " in line and "= 2 × 4" in line
+
+
 async def test_one_line_of_it_in_a_small_terminal(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     app = launch_app(values)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -189,7 +189,7 @@ def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
     samples = f"{model.text('batch_size').strip()} {g.times} {model.text('gradient_accumulation_steps').strip()}"
     if model.gpu_count > 1:
         samples += f" {g.times} {model.gpu_count} GPUs"
-    samples = "chosen by recipe fastest" if plan is not None and model.plan is None else f"= {samples}"
+    samples = "by fastest" if plan is not None and model.plan is None else f"= {samples}"
     reading = now.reading and model.text("train_path").strip() and model.problem("train_path") is None
     so_far = f"reading {now.read:.0%}" if now.read else "reading"
     size = fmt.size(model.train.bytes) if model.train is not None else ""
