@@ -11,6 +11,7 @@ from engine.rundir import RunDir
 from engine.snapshot import Phase, RunFollower, RunView
 from engine.status import RunState
 from engine.text import clean
+from engine.view import Notice
 from tui.watch.alarms import Alarms
 from tui.watch.curves import Curves
 from tui.watch.machine import Machine, real
@@ -94,11 +95,11 @@ def build(follower: RunFollower, curves: Curves, alarms: Alarms) -> Facts:
     checkpoint = view.checkpoints[-1] if view.checkpoints else {}
     reading = alarms.is_reading(follower.caught_up)
     goes_on = not reading and _before_first_step(view)
-    notice = view.notices[-1] if view.notices else None
+    notice = _notice(view)
     alarms.follow(view)
     machine = alarms.watcher.machine(view)
     remaining = None if reading else _remaining(view, goes_on)
-    control = view.controls[-1] if view.controls else None
+    control = _newest_control(view)
     best_loss, best_step = curves.best or (None, None)
     recorded = _whole(view.status.get("step")) or 0
     return Facts(
@@ -186,6 +187,20 @@ def _problem(run: RunDir, view: RunView) -> str:
     if isinstance(version, int) and version > 1:
         return f"this run was written by a newer tunedeck (format {version}): what is shown may be incomplete"
     return ""
+
+
+def _notice(view: RunView) -> Notice | None:
+    """The newest notice, but none of an earlier attempt: that one has ended, and its troubles with it."""
+    newest = view.notices[-1] if view.notices else None
+    begun = view.started if view.attempt_number > 1 else None
+    return None if newest is None or (begun is not None and newest.time < begun) else newest
+
+
+def _newest_control(view: RunView) -> dict[str, Any] | None:
+    """The newest answer to a request; one that an earlier attempt gave ("stopping after step 103") says nothing now."""
+    newest = view.controls[-1] if view.controls else None
+    attempt = _whole(newest.get("attempt")) if newest is not None else None
+    return None if attempt is not None and attempt < view.attempt_number else newest
 
 
 def _control(event: dict[str, Any]) -> Control:

@@ -18,6 +18,8 @@ from tui.widgets.lines import Line, crop, length, spread
 # An answered request stays in sight for so long, then the line is free for other news.
 CONTROL_SECONDS = 60.0
 NOTICE_SECONDS = 600.0
+# So much of a run's name always stays.
+NAME_CELLS = 16
 
 VERBS = {"stop": "stop", "stop-now": "stop now", "checkpoint": "checkpoint", "evaluate": "evaluation"}
 STATE_COLOURS = {
@@ -45,12 +47,14 @@ def headline(facts: Facts, now: float, width: int) -> tuple[Line, list[Line]]:
     """Name, state and why; the base model at the right end. A reason that does not fit gets lines of its own."""
     state = facts.state
     colour = "warning" if state.stalled else STATE_COLOURS.get(state.state, "muted")
-    left: Line = [(facts.name or facts.path.name, "title"), ("   ", "text")]
-    left.append((state_text(state.state, stalled=state.stalled), colour))
+    after: Line = [("   ", "text"), (state_text(state.state, stalled=state.stalled), colour)]
     if state.state == states.QUEUED and facts.queue_position is not None:
-        left.append((f" {facts.queue_position}", colour))
+        after.append((f" {facts.queue_position}", colour))
     if history(facts):
-        left.append((f"   {history(facts)}", "muted"))
+        after.append((f"   {history(facts)}", "muted"))
+    # A long name gives way: the state is what one looks for here.
+    room = max(NAME_CELLS, width - length(after))
+    left: Line = [(fmt.shorten(fmt.cells(facts.name or facts.path.name), room, "middle"), "title"), *after]
     reason = why(facts, now)
     tone = "text" if colour in ("error", "warning") else "muted"
     rest: list[Line] = []
