@@ -45,7 +45,8 @@ def check_model_directory(path: Path, target_modules: list[str] | str) -> tuple[
     names = _weights(path, bad)
     _tokenizer(path, bad)
     if names and isinstance(target_modules, list):
-        errors += _unknown_targets(names, target_modules)
+        tied = (config or {}).get("tie_word_embeddings") is not False  # then the head has no tensor of its own
+        errors += _unknown_targets(names, [name for name in target_modules if not (tied and name == "lm_head")])
     return errors, []
 
 
@@ -66,7 +67,7 @@ def _weights(path: Path, bad: Any) -> set[str]:
     if index.is_file():
         record = read_json(index)
         weight_map = record.get("weight_map") if record else None
-        if not isinstance(weight_map, dict):
+        if not isinstance(weight_map, dict) or not weight_map:
             bad("is damaged", "Download the model again", index)
             return set()
         for shard in sorted({str(name) for name in weight_map.values()}):

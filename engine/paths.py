@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import platformdirs
@@ -28,3 +29,8 @@ def sample_data_dir() -> Path:
     """The sample data: inside the installed wheel, or at the root of a checkout."""
     packaged = Path(__file__).parent / "_sample_data"
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / "sample_data"
+
+
+def expand(path: str | os.PathLike[str]) -> Path:
+    """A path with ``~`` as a home directory; ``~nobody`` stays as it is, where pathlib would raise an error."""
+    return Path(os.path.expanduser(path))

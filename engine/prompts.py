@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.data import ROLES
 from engine.errors import InputError, Problem
+from engine.paths import expand
 from engine.text import clean
 
 SETTING = "sample_prompts"
@@ -36,7 +37,7 @@ def file_of(values: Sequence[str] | None) -> Path | None:
     """The file that the setting names, ``None`` if it holds the prompts themselves."""
     if values is None or len(values) != 1 or "\n" in values[0] or not values[0].lower().endswith(SUFFIXES):
         return None
-    return Path(values[0]).expanduser()
+    return expand(values[0])
 
 
 def load(values: Sequence[str] | None) -> list[Prompt]:

@@ -27,6 +27,7 @@ from engine.config import RunConfig
 from engine.errors import InputError, Problem
 from engine.hardware import Gpu
 from engine.inspecting import InspectError, model_fields
+from engine.paths import expand
 from engine.preflight import Preflight, check, is_local_model
 from engine.queue import slots
 from engine.rundir import write_atomic
@@ -185,7 +186,7 @@ class _Child:
     """The process that steps, and what it says."""
 
     def __init__(self, config: RunConfig, devices: str | None, folder: Path, request: dict[str, Any]) -> None:
-        python = str(Path(config.worker_python).expanduser()) if config.worker_python else sys.executable
+        python = str(expand(config.worker_python)) if config.worker_python else sys.executable
         (folder / "tmp").mkdir()
         env = {**worker_environment(python, devices), "TMPDIR": str(folder / "tmp"), "HF_HUB_OFFLINE": "1",
                "HF_DATASETS_CACHE": str(folder / "tmp"), "HF_MODULES_CACHE": str(folder / "tmp")}  # fmt: skip
@@ -351,7 +352,7 @@ def _model_print(config: RunConfig) -> list[Any] | None:
 def _python(config: RunConfig) -> list[Any]:
     if not config.worker_python:
         return []
-    path = Path(config.worker_python).expanduser()
+    path = expand(config.worker_python)
     try:
         return [str(path.absolute()), path.stat().st_mtime_ns]
     except OSError:

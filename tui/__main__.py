@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.paths import expand
+
 USAGE = """\
 tunedeck: configure, launch, watch and remember LoRA fine-tuning runs
 
@@ -137,7 +139,7 @@ def _parse(words: list[str]) -> dict[str, object]:
 def _root(value: str) -> Path:
     from engine.errors import InputError, Problem
 
-    path = Path(value).expanduser().absolute()
+    path = expand(value).absolute()
     if not path.is_dir():
         raise InputError(Problem("bad-root", "is no directory", "Give a folder that holds runs", file=str(path)))
     return path

@@ -17,6 +17,7 @@ from engine.history import RunSummary
 from engine.history import fields as known
 from engine.history.fields import Field
 from engine.history.scan import refuse_bad_roots
+from engine.paths import expand
 from engine.records import is_time
 from engine.text import clean
 
@@ -96,7 +97,7 @@ def _gathered(roots: list[Path]) -> list[RunSummary]:
     from engine.history import gather
 
     silent: dict[str, str] = {}
-    runs = list(gather([root.expanduser().absolute() for root in roots], not roots, silent))
+    runs = list(gather([expand(root).absolute() for root in roots], not roots, silent))
     for place, why in sorted(silent.items()):
         if why not in _GONE:
             print(

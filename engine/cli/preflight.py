@@ -6,11 +6,11 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from engine.cli import UsageParser
 from engine.cli.output import bytes_text, print_json, print_problems, seconds_text, table
-from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, InputError
+from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, InputError, Problem
 from engine.text import clean
 
 if TYPE_CHECKING:
@@ -30,22 +30,22 @@ def run(verb: str, arguments: list[str]) -> int:
     from engine.config import flags, parse
     from engine.preflight.sheet import Sheet, sheet
 
-    parser = UsageParser(
-        prog="tunedeck preflight", description="Check a run and say what it costs; nothing is started."
-    )
+    parser = _Parser(arguments)
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     parser.add_argument("--dry_run", "--dry-run", action="store_true",
                         help="do two real steps over the longest rows, and measure memory and time")  # fmt: skip
     flags.add_flags(parser)
-    namespace, unknown = parser.parse_known_args(arguments)
     try:
+        namespace, unknown = parser.parse_known_args(arguments)
         values = flags.values_from(namespace)
         values.update(_unknown_flags(unknown, prog="tunedeck preflight"))
         config = parse(values)
         ask_consent(config, arguments)
     except InputError as error:
         found = Sheet(errors=error.problems)
+        as_json = "--json" in arguments
     else:
+        as_json = namespace.json
         inspector = inspector_of(config)
         try:
             found = sheet(config, inspector, tell=_progress(namespace.json))
@@ -53,11 +53,28 @@ def run(verb: str, arguments: list[str]) -> int:
             inspector.close()
         if namespace.dry_run:
             dry_run(found, quiet=namespace.json)
-    if namespace.json:
+    if as_json:
         print_json(found.as_dict())
     else:
         show(found)
     return EXIT_DONE if found.ok else EXIT_BAD_INPUT
+
+
+class _Parser(UsageParser):
+    """Says what is wrong with the command line in the JSON document, where one was asked for."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(
+            prog="tunedeck preflight", description="Check a run and say what it costs; nothing is started."
+        )
+        self._json = "--json" in arguments
+
+    def error(self, message: str) -> NoReturn:
+        """As always, or as an :class:`InputError`."""
+        if self._json:
+            raise InputError(Problem("usage", clean(message, 500), "See: tunedeck preflight --help"))
+        super().error(message)
+        raise AssertionError  # it has left
 
 
 def dry_run(found: Sheet, *, quiet: bool = False) -> None:

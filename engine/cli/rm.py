@@ -17,6 +17,7 @@ from engine.cli.output import bytes_text, print_json, print_problems, table
 from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, InputError, Problem
 from engine.history import find_path, removal
 from engine.history.removal import Outcome, Plan
+from engine.paths import expand
 from engine.text import clean, clean_path
 
 # Longer lists are cut on the screen; ``--json`` has them whole.
@@ -78,7 +79,7 @@ def _keep(text: str) -> tuple[str | int, ...]:
 def _find(text: str) -> Path:
     """The directory that is meant. One that is named by its path is taken as it is: a link is not followed."""
     with contextlib.suppress(ValueError, RuntimeError, OSError):
-        path = Path(text).expanduser()
+        path = expand(text)
         if text.strip() and os.path.lexists(path):
             return path
     return find_path(text)

@@ -8,13 +8,13 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from engine.cli import UsageParser
 from engine.cli.output import number_text, print_json, print_problems, seconds_text
-from engine.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, InputError
+from engine.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, InputError, Problem
+from engine.paths import expand
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower, RunView
 from engine.text import clean
@@ -89,7 +89,7 @@ def inspector_of(config: RunConfig) -> Inspector:
     """An inspector in the environment that trains."""
     from engine.inspecting import Inspector
 
-    return Inspector(str(Path(config.worker_python).expanduser()) if config.worker_python else None)
+    return Inspector(str(expand(config.worker_python)) if config.worker_python else None)
 
 
 def follow_to_the_end(start: Callable[[], RunDir], *, detach: bool, as_json: bool) -> int:
@@ -125,8 +125,9 @@ def _unknown_flags(words: list[str], prog: str = "tunedeck train") -> dict[str, 
     found = {}
     for word in words:
         if not word.startswith("--"):
-            print(f"{prog}: what is {clean(word, 80)!r}? Settings are given as --name value", file=sys.stderr)
-            raise SystemExit(EXIT_BAD_INPUT)
+            raise InputError(
+                Problem("usage", f"{prog}: what is {clean(word, 80)!r}?", "Settings are given as --name value")
+            )
         name, _, value = word[2:].partition("=")
         found[name] = value
         if not value:

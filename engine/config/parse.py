@@ -12,7 +12,14 @@ from pydantic import ValidationError
 from engine.config.schema import RunConfig, settings
 from engine.data.options import wrong_field
 from engine.errors import InputError, Problem
+from engine.paths import expand
 from engine.text import clean
+
+# A whole number that is larger is a slip, and no file format holds it.
+_MOST = 10**12
+# Where transformers can report to.
+_REPORTERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "neptune", "clearml", "codecarbon", "dagshub", "dvclive",
+              "swanlab", "azure_ml", "flyte", "kubeflow", "all", "none")  # fmt: skip
 
 
 def parse(values: Mapping[str, Any]) -> RunConfig:
@@ -104,6 +111,31 @@ def _explain(name: str, value: Any) -> Problem:
     return Problem("bad-setting", f"must be {expected}, not {shown}", hint, setting=name)
 
 
+def _unusable(name: str, value: Any) -> tuple[str, str] | None:
+    """Why a value of the right kind can be nothing, and what to do; ``None`` if it can."""
+    if isinstance(value, int) and abs(value) > _MOST:
+        return f"cannot be more than {_MOST:,}", "Give a smaller number"
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str):
+            continue
+        try:
+            text.encode("utf-8", "surrogateescape")  # names of files may be no text, with what Python puts in its place
+        except UnicodeEncodeError:
+            return "holds half of a character, which is no text", "Write it anew"
+        if name in ("output_dir", "worker_python") and text.startswith("~") and str(expand(text)) == text:
+            return (
+                f"names the home of a user that is not here ({clean(text.split('/')[0], 40)})",
+                "Give the path in full",
+            )
+    if name == "report_to" and isinstance(value, list):
+        unknown = [word for word in value if word not in _REPORTERS]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], _REPORTERS, n=1)
+            what = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(_REPORTERS)}"
+            return f"does not know {clean(unknown[0], 60)!r}", what
+    return None
+
+
 def _contradictions(config: RunConfig) -> list[Problem]:
     """What no single setting can see."""
     problems = []
@@ -111,6 +143,10 @@ def _contradictions(config: RunConfig) -> list[Problem]:
     def add(name: str, message: str, hint: str) -> None:
         problems.append(Problem("contradiction", message, hint, setting=name))
 
+    for name, value in config.model_dump().items():
+        wrong = _unusable(name, value)
+        if wrong is not None:
+            add(name, *wrong)
     has_eval = config.eval_path is not None or config.eval_fraction is not None
     if not config.base_model.strip():
         add("base_model", "is empty", "Give a model directory or a hub id")

@@ -10,6 +10,7 @@ import yaml
 from engine.config.schema import RunConfig, settings
 from engine.data import sources
 from engine.errors import InputError, Problem
+from engine.paths import expand
 from engine.templates.table import BY_NAME
 from engine.text import clean
 
@@ -74,7 +75,7 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         if name == "chat_template_path" and str(value).strip() in BY_NAME:
             continue  # a known name is never a path
         try:
-            if isinstance(value, str) and value and not Path(value).expanduser().is_absolute():
+            if isinstance(value, str) and value and not expand(value).is_absolute():
                 beside = folder / value
                 if beside.exists() and (name != "sample_prompts" or value.lower().endswith((".txt", ".jsonl"))):
                     values[name] = str(beside)

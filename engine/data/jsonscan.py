@@ -69,6 +69,7 @@ class _Scan:
         self.depth = 0
         self.start = -1  # of the element that has begun
         self.over = False
+        self._elements = 0
         self._key = self._begun = False
         self._line, self._counted = 1, 0
 
@@ -100,17 +101,29 @@ class _Scan:
     def _bracket(self, place: int, at: int) -> Iterator[tuple[int, bytes | Bad]]:
         """One bracket; what came before it since the last one begins at ``place``."""
         opens = self.buffer[at] in _OPEN
-        if self.level is None:
+        if self.over and self.layout == "list":
+            if opens and self.depth == 0:
+                yield (
+                    self._number(at),
+                    Bad("broken-json", "broken JSON: something follows the end of the list", "Keep one list in a file"),
+                )
+        elif self.level is None:
             self._look_for_list(place, at, opens)
         elif opens and self.depth == self.level and self.start < 0 and not self.over:
             yield from self._between(place, at)
+            if self.layout != "values" and self._elements and b"," not in self.buffer[place:at]:
+                yield (
+                    self._number(at),
+                    Bad("broken-json", "broken JSON: there is no comma before this row", "Put one there"),
+                )
             self.start = at
         elif not opens and self.depth == self.level + 1 and self.start >= 0:
             yield self._number(self.start), self.buffer[self.start : at + 1]
             self.start = -1
+            self._elements += 1
         elif not opens and self.depth == self.level and not self.over:
             yield from self._between(place, at)
-            self.over = self.layout == "object"
+            self.over = self.layout in ("list", "object")
         if not opens and self.depth == 0:
             yield self._number(at), self.buffer[at : at + 1]  # closes what was never opened
         else:
@@ -130,7 +143,7 @@ class _Scan:
             why = "broken JSON: the file ends in the middle of it"
             where = self.start if self.start >= 0 else place
             yield self._number(where), Bad("broken-json", why, "It was cut off: copy or download it again")
-        elif rest and not self.over:
+        elif rest and (not self.over or self.layout == "list"):
             yield self._number(len(self.buffer) - len(rest)), rest.rstrip(_BLANK)
 
     def _between(self, begin: int, end: int) -> Iterator[tuple[int, bytes | Bad]]:

@@ -175,6 +175,12 @@ def _call(item: Any, number: int) -> Message:
         arguments = _json(
             arguments or "{}", f"message {number}: the arguments of {clean(function['name'], 40)} are not JSON"
         )
+    if arguments is not None and not isinstance(arguments, dict):
+        raise Bad(
+            "bad-tool-call",
+            f"message {number}: the arguments of {clean(function['name'], 40)} are no object",
+            _CALL_HINT,
+        )
     call: Message = {"type": "function",
                      "function": {"name": function["name"], "arguments": {} if arguments is None else arguments}}  # fmt: skip
     if isinstance(item.get("id"), str) and item["id"]:

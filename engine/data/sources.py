@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import InputError, Problem
+from engine.paths import expand
 
 _AMOUNT = re.compile(r"(.+):(x\d{1,4}|\d{1,12}|\d{1,3}(?:\.\d+)?%)", re.S)
 _PATTERN = re.compile(r"[*?[]")
@@ -85,7 +86,7 @@ def _beside(text: str, folder: Path) -> str:
     plain = match.group(1) if match else name
     if (
         not plain
-        or Path(plain).expanduser().is_absolute()
+        or expand(plain).is_absolute()
         or not ((folder / plain).exists() or (_PATTERN.search(plain) and glob.glob(plain, root_dir=folder)))
     ):
         return text
@@ -107,12 +108,15 @@ def _split(text: str) -> list[str]:
 def _source(text: str, setting: str) -> Source:
     match = None if _is_file(text) else _AMOUNT.fullmatch(text)
     if match is None:
-        return Source(Path(text).expanduser())
+        return Source(expand(text))
     amount = match.group(2)
     if float(amount.strip("x%")) <= 0:
         raise InputError(Problem("bad-amount", f"asks for no rows of a file ({amount})", "Leave the file out, or ask for more",
                                  setting=setting, file=match.group(1)))  # fmt: skip
-    return Source(Path(match.group(1)).expanduser(), amount)
+    if amount.endswith("%") and float(amount[:-1]) > 100:
+        raise InputError(Problem("bad-amount", f"asks for more than all rows of a file ({amount})", "x2 takes each row twice",
+                                 setting=setting, file=match.group(1)))  # fmt: skip
+    return Source(expand(match.group(1)), amount)
 
 
 def _matches(source: Source) -> list[Source]:
@@ -127,6 +131,6 @@ def _matches(source: Source) -> list[Source]:
 
 def _is_file(text: str) -> bool:
     try:
-        return Path(text).expanduser().exists()
+        return expand(text).exists()
     except (OSError, ValueError, RuntimeError):
         return False

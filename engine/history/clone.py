@@ -14,7 +14,8 @@ from engine.text import clean
 
 # Settings that say where a run stands and what happens around it, not how it trains: no other tool could tell them.
 OURS_ALONE = frozenset({"output_dir", "run_name", "notify", "on_end", "share", "gpus", "queue", "worker_python", "report_to",
-                        "data_format", "data_fields", "on_bad_rows", "recipe", "max_tokens_per_pass", "fused_lora", "cuda_graphs",
+                        "data_format", "data_fields", "on_bad_rows", "recipe", "max_tokens_per_pass", "max_gpu_memory", "fused_lora",
+                        "cuda_graphs",
                         "sample_prompts", "sample_max_new_tokens", "on_nonfinite", "early_stopping_threshold",
                         "num_gpus", "keep_samples_per_update"})  # fmt: skip
 _OF_EVALUATION = ("eval_path", "eval_fraction", "eval_steps", "per_device_eval_batch_size", "load_best_model_at_end",

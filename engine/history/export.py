@@ -23,6 +23,7 @@ from engine.events import finite
 from engine.history.fields import TIME, Field
 from engine.history.record import AXES, Curves, RunRecord
 from engine.history.summary import RunSummary
+from engine.paths import expand
 from engine.records import is_time
 from engine.text import clean
 
@@ -126,7 +127,7 @@ def to_file(path: Path, write: Callable[[TextIO], int], *, force: bool = False) 
     Raises :class:`InputError` if something stands there already (with ``force`` a plain file is replaced) and
     :class:`TunedeckError` if it cannot be written.
     """
-    target = path.expanduser().absolute()
+    target = expand(path).absolute()
     _refuse(target, force=force)
     temporary = ""
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine import registry
 from engine.errors import Problem, RunNotFoundError
 from engine.history.summary import RunSummary, summarise
+from engine.paths import expand
 from engine.rundir import META, RunDir
 
 MAX_DEPTH = 6
@@ -130,7 +131,7 @@ def _only(text: str, known: list[RunSummary]) -> RunSummary:
 def _expanded(text: str) -> Path | None:
     """The path that a text means; ``None`` if it cannot be one (a NUL, a home directory of nobody)."""
     try:
-        path = Path(text).expanduser()
+        path = expand(text)
         path.is_dir()
         return path
     except (ValueError, RuntimeError, OSError):
@@ -142,7 +143,7 @@ def refuse_bad_roots(roots: Iterable[Path]) -> None:
     problems = []
     for root in roots:
         try:
-            with os.scandir(root.expanduser()):
+            with os.scandir(expand(root)):
                 continue
         except FileNotFoundError:
             message = "there is no such directory"
@@ -158,7 +159,7 @@ def refuse_bad_roots(roots: Iterable[Path]) -> None:
 def below(roots: Iterable[Path]) -> Iterator[Path]:
     """Directories of tunedeck runs below the roots, as they are found; links are not followed."""
     for root in roots:
-        yield from _walk(root.expanduser().absolute(), 0)
+        yield from _walk(expand(root).absolute(), 0)
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from engine.history.record import RunRecord
+from engine.paths import expand
 from engine.text import clean
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -384,6 +384,7 @@ RULES: Mapping[str, Callable[[Told], Any]] = {
     "load_best_model_at_end": _plain("load_best_model_at_end"),
     "early_stopping_patience": _limit("early_stopping_patience"), "save_steps": save_steps,
     "save_total_limit": _limit("save_total_limit"), "logging_steps": logging_steps,
+    "activation_offloading": _plain("activation_offloading"),
     "gradient_checkpointing": gradient_checkpointing, "use_liger_kernel": _plain("use_liger_kernel", "enable_liger_kernel"),
     "torch_compile": _plain("torch_compile"), "dataloader_num_workers": _plain("dataloader_num_workers"),
 }  # fmt: skip
@@ -391,7 +392,7 @@ RULES: Mapping[str, Callable[[Told], Any]] = {
 
 def _is_there(name: str, *, directory: bool) -> bool:
     try:
-        path = Path(name).expanduser()
+        path = expand(name)
         return path.is_absolute() and (path.is_dir() if directory else path.is_file())
     except (OSError, ValueError, RuntimeError):
         return False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.history.readers.place import CHECKPOINT, GATHERED, LAST, LIKE_CHECKPOINT, MAX_NAMES, PRODUCTS
+from engine.paths import expand
 from engine.rundir import META
 
 MAX_DEPTH = 12
@@ -52,7 +53,7 @@ def find(roots: Iterable[Path], stop: Callable[[], bool] | None = None) -> Itera
     left = [MAX_FOLDERS]
     for root in roots:
         try:
-            start = Path(root).expanduser().absolute()
+            start = expand(root).absolute()
         except (RuntimeError, ValueError):
             continue
         if start.name == META:

@@ -15,6 +15,7 @@ from engine.config import RunConfig, flags
 from engine.data import sources
 from engine.errors import InputError, Problem, TunedeckError
 from engine.models import consent
+from engine.paths import expand
 from engine.preflight import Preflight, check, is_local_model
 from engine.prompts import file_of as prompt_file
 from engine.rundir import FORMAT, RunDir, new_run_id, read_json, refuse_foreign_work, write_json
@@ -128,9 +129,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         if value is not None and name in ("train_path", "eval_path"):
             changes[name] = sources.absolute(value)
         elif value is not None:
-            changes[name] = str(Path(value).expanduser().absolute())
+            changes[name] = str(expand(value).absolute())
     if is_local_model(config.base_model):
-        changes["base_model"] = str(Path(config.base_model).expanduser().absolute())
+        changes["base_model"] = str(expand(config.base_model).absolute())
     if config.chat_template_path is not None:
         changes["chat_template_path"] = templates.absolute(config.chat_template_path)
     prompts = prompt_file(config.sample_prompts)

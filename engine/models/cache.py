@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.paths import expand
+
 _PREFIX = "models--"
 _MOST = 20_000
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -120,7 +122,7 @@ def snapshots(name: str) -> list[Path]:
 def model_folder(model: str, revision: str | None = None) -> Path | None:
     """Where a model's files lie: its directory, or its snapshot in the cache; ``None`` if it is not on this machine."""
     try:
-        folder = Path(model).expanduser()
+        folder = expand(model)
         if folder.is_dir():
             return folder
     except (OSError, ValueError, RuntimeError):
@@ -136,6 +138,6 @@ def _inside(reference: str) -> bool:
 
 def _path(text: str) -> Path:
     try:
-        return Path(os.path.expandvars(text)).expanduser()
+        return expand(os.path.expandvars(text))
     except RuntimeError:  # no home folder
         return Path(text)

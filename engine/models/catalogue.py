@@ -14,6 +14,7 @@ from typing import Any
 from engine import registry
 from engine.models import cache, code, known, weights
 from engine.models.reading import is_file, licence, read_object
+from engine.paths import expand
 from engine.rundir import RunDir
 
 _DEPTH, _MOST_FOLDERS, _MOST_ENTRIES, _MOST_SECONDS = 3, 20_000, 20_000, 60.0
@@ -60,7 +61,7 @@ class Model:
 def look(name: str, revision: str | None = None) -> Model | None:
     """One model by its hub id, from the local cache, or by its path; ``None`` if there is none."""
     try:
-        folder = Path(name).expanduser()
+        folder = expand(name)
         if folder.is_dir():
             return _model(folder, name, "directory") if is_model(_names(folder), folder) else None
     except (OSError, ValueError, RuntimeError):

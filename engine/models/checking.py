@@ -10,6 +10,7 @@ from engine.errors import Problem
 from engine.modelfiles import check_model_directory
 from engine.models import cache, code, consent, hub, known, weights
 from engine.models.reading import read_object
+from engine.paths import expand
 from engine.text import clean
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Problems = tuple[list[Problem], list[Problem]]
 
 def check_directory(config: RunConfig) -> Problems:
     """Errors and warnings of a model that is given as a path."""
-    folder = Path(config.base_model).expanduser()
+    folder = expand(config.base_model)
     errors, warnings = check_model_directory(folder, config.target_modules)
     return [*errors, *_of_kind(config, folder, errors), *_of_code(config)], warnings
 

@@ -14,6 +14,7 @@ import orjson
 
 from engine.models import cache
 from engine.models.reading import is_file, read_bytes, read_object
+from engine.paths import expand
 
 _MOST_FILES, _MOST_BYTES, _DEPTH, _MOST_FOLDERS = 300, 4 * 2**20, 5, 200
 _CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json", "processor_config.json",
@@ -127,7 +128,7 @@ def code_of(name: str, revision: str | None = None) -> Code | None:
     if len(parts) > _MOST_FILES or any(digest is None for _, _, digest in parts):
         missing.append("more code than can be looked at")
     body = orjson.dumps([[file, digest] for file, _, digest in parts] + [sorted(_flat(found.auto_map))])
-    title = os.path.realpath(Path(name).expanduser()) if local else name
+    title = os.path.realpath(expand(name)) if local else name
     return Code(title, None if local else folder.name, hashlib.sha256(body).hexdigest(), tuple(file for file, _, _ in parts),
                 tuple(size for _, size, _ in parts), tuple(missing))  # fmt: skip
 
@@ -138,7 +139,7 @@ def _flat(auto_map: Mapping[str, Any]) -> list[str]:
 
 def _is_directory(name: str) -> bool:
     try:
-        return Path(name).expanduser().is_dir()
+        return expand(name).is_dir()
     except (OSError, ValueError, RuntimeError):
         return False
 

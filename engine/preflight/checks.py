@@ -16,6 +16,7 @@ from engine.config import RunConfig
 from engine.data import DataReport, Reading, check_sources, rows_in_both
 from engine.errors import Problem, RunInUseError
 from engine.modelfiles import check_template
+from engine.paths import expand
 from engine.preflight import updates
 from engine.rundir import refuse_foreign_work
 
@@ -131,7 +132,7 @@ def _logout_risk(minute: int) -> list[Problem]:
 
 def is_local_model(name: str) -> bool:
     """Whether a base model is meant as a path and not as a hub id."""
-    return name.startswith(("/", "./", "../", "~")) or Path(name).expanduser().exists() or name.count("/") > 1
+    return name.startswith(("/", "./", "../", "~")) or expand(name).exists() or name.count("/") > 1
 
 
 def propose_output_dir(base_model: str, root: Path | None = None) -> Path:
@@ -237,20 +238,24 @@ def _say_data(setting: str, report: DataReport, result: Preflight) -> None:
 
 
 def _check_output(config: RunConfig) -> list[Problem]:
-    path = Path(config.output_dir).expanduser().absolute()
+    path = expand(config.output_dir).absolute()
 
     def bad(message: str, hint: str) -> list[Problem]:
         return [Problem("bad-output", message, hint, setting="output_dir", file=str(path))]
 
-    if path.exists() and not path.is_dir():
-        return bad("is a file", "Choose a directory")
     try:
+        if path.exists() and not path.is_dir():
+            return bad("is a file", "Choose a directory")
+        if path.is_symlink() and not path.exists():
+            return bad("is a link that leads nowhere", "Remove it, or choose another directory")
         refuse_foreign_work(path)
+        parent = path
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent
     except RunInUseError as error:
         return error.problems
-    parent = path
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
+    except OSError as error:  # a name that is too long, a link to itself
+        return bad(f"cannot be created: {error.strerror}", "Choose another directory")
     if not parent.is_dir():
         return bad(f"cannot be created: {parent} is a file", "Choose another directory")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -263,7 +268,7 @@ def _check_output(config: RunConfig) -> list[Problem]:
 def _check_environment(config: RunConfig) -> list[Problem]:
     problems = []
     if config.worker_python is not None:
-        python = Path(config.worker_python).expanduser()
+        python = expand(config.worker_python)
         if not python.is_file() or not os.access(python, os.X_OK):
             return [Problem("bad-python", "is no program that can be run", "Give the path of a Python interpreter",
                             setting="worker_python", file=str(python))]  # fmt: skip

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engine.paths import expand
 from engine.preflight.checks import Plan
 from engine.preflight.memory import optimizer_bytes
 
@@ -64,7 +65,7 @@ def refusal(path: Path) -> str:
 
 def _standing(path: Path) -> Path:
     """The directory itself, or the nearest one above that is there."""
-    path = path.expanduser().absolute()
+    path = expand(path).absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
     return path

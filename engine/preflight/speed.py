@@ -9,6 +9,7 @@ from typing import Any
 
 from engine import process, registry
 from engine.events import last_events, number
+from engine.paths import expand
 from engine.rundir import RunDir
 
 _LOOKED_AT, _TAIL, _FEWEST = 200, 256 * 1024, 5
@@ -42,7 +43,7 @@ def seconds(config: dict[str, Any], tokens: int, runs: Iterable[Path] | None = N
 def _model(name: Any) -> str:
     """A hub id, or where a directory really is: a run records it from the root."""
     try:
-        path = Path(str(name)).expanduser()
+        path = expand(str(name))
         return str(path.resolve()) if path.is_dir() else str(name)
     except (OSError, ValueError, RuntimeError):
         return str(name)

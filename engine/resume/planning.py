@@ -10,6 +10,7 @@ from engine.checkpoints import PARTIAL, Checkpoint, checkpoints, leftovers, reco
 from engine.config import flags, parse, settings
 from engine.errors import InputError, TunedeckError
 from engine.launchers.local import with_absolute_paths
+from engine.paths import expand
 from engine.preflight import check, updates
 from engine.resume.differences import check_length, compare, refuse_fixed
 from engine.resume.record import Change, ResumePlan, accumulation_of, problem
@@ -31,7 +32,7 @@ def plan(
     """
     overrides = dict(overrides or {})
     output_dir = overrides.pop("output_dir", None) or output_dir
-    if output_dir is not None and Path(output_dir).expanduser().absolute() == run.path:
+    if output_dir is not None and expand(output_dir).absolute() == run.path:
         output_dir = None
     result = ResumePlan(run, as_new=output_dir is not None)
     record = run.read_run()

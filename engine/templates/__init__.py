@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from engine.errors import InputError, Problem
+from engine.paths import expand
 from engine.templates import reading
 from engine.templates.reading import control_tokens, own
 from engine.templates.table import BY_NAME, NAMES, OF_TYPE, SIGNS, TABLE, Known
@@ -41,7 +42,7 @@ def text(value: str) -> str:
     if value in BY_NAME:
         return _of_name(BY_NAME[value])
     try:
-        path = Path(value).expanduser()
+        path = expand(value)
         if path.is_dir():
             return _of_folder(path)
         if path.is_file():
@@ -80,7 +81,7 @@ def is_path(value: str) -> bool:
 
 def absolute(value: str) -> str:
     """The same value, valid from any folder."""
-    return str(Path(value.strip()).expanduser().absolute()) if is_path(value) else value.strip()
+    return str(expand(value.strip()).absolute()) if is_path(value) else value.strip()
 
 
 def family(template: str) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SECONDS = 10.0
+SECONDS = 5.0
 MEMORY = 4 << 30
 # A chat of any size may become so many characters, and so many more for each of its own.
 _CHARACTERS, _EACH = 1_000_000, 100

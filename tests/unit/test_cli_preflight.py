@@ -138,10 +138,16 @@ def test_bad_rows_are_named_by_line(flags: dict[str, Any], tmp_path: Path, capsy
 
 
 def test_usage_is_refused_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preflight", "what"]) == 2
+    assert "tunedeck preflight: what is 'what'?" in capsys.readouterr().err
+    for wrong in ("what", "--lora_r", "--"):
+        assert main(["preflight", "--json", *(["--", "x"] if wrong == "--" else [wrong])]) == 2
+        out = capsys.readouterr()
+        found = document(out.out)
+        assert not found["ok"] and found["errors"][0]["hint"] and out.err == "", wrong
     with pytest.raises(SystemExit) as caught:
-        main(["preflight", "what", "--json"])
-    out = capsys.readouterr()
-    assert caught.value.code == 2 and out.err.startswith("tunedeck preflight: what is 'what'?") and out.out == ""
+        main(["preflight", "--lora_r"])
+    assert caught.value.code == 2 and "--lora_r" in capsys.readouterr().err
 
 
 def test_what_could_not_be_asked_is_unknown_and_no_error(flags: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from engine.errors import InputError, TunedeckError
+from engine.paths import expand
 from engine.text import clean, clean_path
 from tui.keys import bindings
 from tui.screens.dialog import Dialog
@@ -66,7 +67,7 @@ class ExportScreen(Dialog[str]):
 
     @property
     def _target(self) -> Path:
-        return Path(self.query_one(Input).value.strip()).expanduser()
+        return expand(self.query_one(Input).value.strip())
 
     def _say(self, text: str) -> None:
         self.query_one(".dialog--error", Static).update(clean(text, 300))

@@ -6,7 +6,8 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from engine.paths import expand
 
 MAX_ENTRIES = 5000
 PATH_KINDS = ("path", "directory")
@@ -70,7 +71,7 @@ def _agree(text: str, folder: str, part: str, names: list[str]) -> Completion:
 def finished(text: str, kind: str) -> bool:
     """Whether a path names what the field wants (a file, or a model's directory), so that Tab may move on."""
     try:
-        path = Path(text).expanduser()
+        path = expand(text)
         return path.is_file() if kind == "path" else (path / "config.json").is_file()
     except (OSError, ValueError, RuntimeError):
         return False
@@ -79,7 +80,7 @@ def finished(text: str, kind: str) -> bool:
 def _names(folder_text: str, part: str, directories_only: bool) -> list[str]:
     names = []
     try:
-        folder = Path(folder_text or ".").expanduser()
+        folder = expand(folder_text or ".")
         with os.scandir(folder) as entries:
             for number, entry in enumerate(entries):
                 if number >= MAX_ENTRIES:

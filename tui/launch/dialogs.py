@@ -13,6 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.errors import Problem
+from engine.paths import expand
 from engine.text import clean
 from tui.keys import bindings
 from tui.launch.field import TextField
@@ -140,7 +141,7 @@ class PathScreen(Dialog[Path | None]):
             self.say("Type the path of a file")
             return
         try:
-            path = Path(text).expanduser()
+            path = expand(text)
             wrong = self._attempt(path)
         except (ValueError, RuntimeError, OSError) as error:
             wrong = f"That is no possible path: {error}"

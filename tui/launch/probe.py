@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from engine.data.shapes import SHAPES
 from engine.errors import InputError, Problem, RunInUseError
 from engine.modelfiles import check_model_directory, check_template
 from engine.models.cache import model_folder
+from engine.paths import expand
 from engine.preflight import is_local_model
 from engine.rundir import refuse_foreign_work
 from tui.launch.templates import Choice, choices
@@ -155,9 +156,7 @@ class Probe:
     def _model(self, found: Found, name: str, text: str) -> None:
         targets = [part.strip() for part in found.asked.target_modules.split(",") if part.strip()]
         if is_local_model(text):
-            errors, _ = check_model_directory(
-                Path(text).expanduser(), "all-linear" if targets == ["all-linear"] else targets
-            )
+            errors, _ = check_model_directory(expand(text), "all-linear" if targets == ["all-linear"] else targets)
             for problem in errors:
                 found.problems.setdefault(problem.setting or name, problem)
         behind.look(found, self._hub)
@@ -188,7 +187,7 @@ class Probe:
             found.eval = report
 
     def _output(self, found: Found, name: str, text: str) -> None:
-        path = Path(text).expanduser().absolute()
+        path = expand(text).absolute()
         if path.exists() and not path.is_dir():
             found.problems[name] = Problem("bad-output", "is a file", "Choose a directory", setting=name)
             return
@@ -230,7 +229,9 @@ def _print(path: Path) -> tuple[int, int, int]:
 
 def _first(report: DataReport) -> Problem:
     problem = report.errors[0]
+    several = len(report.files) > 1 and problem.file is not None
+    where = f"{Path(str(problem.file)).name}: " if several else ""
     if report.error_count <= 1:
-        return problem
-    message = f"{problem.message}; {report.error_count} rows cannot be used"
+        return replace(problem, message=where + problem.message)
+    message = f"{where}{problem.message}; {report.error_count} rows cannot be used"
     return Problem(problem.kind, message, problem.hint, problem.setting, problem.file, problem.line)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.paths import expand
 from tui.format import model_name
 from tui.models import values
 
@@ -129,6 +130,6 @@ def _amount(value: float | None, sign: int) -> tuple[bool, float]:
 
 def _expanded(text: str) -> str:
     try:
-        return str(Path(text).expanduser().absolute()) if text not in ("~", "~/") else str(Path.home())
+        return str(expand(text).absolute()) if text not in ("~", "~/") else str(Path.home())
     except (OSError, ValueError, RuntimeError):
         return text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
 from engine.data import DataReport, Reading, Source, sources
 from engine.errors import InputError
 from engine.inspecting import model_fields
+from engine.paths import expand
 from engine.preflight.counting import Part, parts_of
 from engine.text import clean
 from tui.launch.model import FormModel
@@ -89,7 +89,7 @@ def of_config(config: RunConfig, rows: int | None = None, report: DataReport | N
         model = model_fields(values)
     except InputError as error:
         raise NotYet("chat_template_path", clean(str(error), 200)) from None
-    python = str(Path(config.worker_python).expanduser()) if config.worker_python else None
+    python = str(expand(config.worker_python)) if config.worker_python else None
     return Asked(config, model, found, Reading.of(values), config.max_seq_length, config.assistant_only_loss, python, rows,
                  _parts(found, report))  # fmt: skip
 

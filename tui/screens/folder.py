@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
+from engine.paths import expand
 from engine.text import clean_path
 from tui.keys import bindings
 from tui.screens.dialog import Dialog
@@ -49,7 +50,7 @@ class FolderScreen(Dialog[Path | None]):
         if not text:
             self._say("Type the path of a folder")
             return
-        path = Path(text).expanduser().absolute()
+        path = expand(text).absolute()
         if not path.is_dir():
             self._say("There is no such folder" if not path.exists() else "That is no folder")
             return

@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 
+from engine.paths import expand
 from engine.text import clean
 from tui import report
 from tui.glyphs import glyphs
@@ -383,7 +384,7 @@ class ModelsScreen(Screen[Taken | None]):
 
 def _absolute(name: str) -> str:
     try:
-        return os.path.abspath(Path(name).expanduser())
+        return os.path.abspath(expand(name))
     except (OSError, ValueError, RuntimeError):
         return ""
 
@@ -391,7 +392,7 @@ def _absolute(name: str) -> str:
 def _beside(name: str) -> list[Path]:
     """Where the form's model lies, if it is a path: others may lie there."""
     try:
-        path = Path(name).expanduser().absolute()
+        path = expand(name).absolute()
         return [path.parent] if name and path.is_dir() else []
     except (OSError, ValueError, RuntimeError):
         return []

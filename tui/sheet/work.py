@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,6 +15,7 @@ from engine.config import RunConfig
 from engine.data import DataReport
 from engine.errors import Problem, TunedeckError
 from engine.inspecting import InspectError, Inspector
+from engine.paths import expand
 from engine.preflight import Preflight
 from tui.sheet.asking import Asking, Memo, Outdated
 from tui.sheet.others import Other, others
@@ -224,7 +224,7 @@ class Work:
 
 def python_of(config: RunConfig) -> str | None:
     """The interpreter that answers, if it is not this one."""
-    return str(Path(config.worker_python).expanduser()) if config.worker_python else None
+    return str(expand(config.worker_python)) if config.worker_python else None
 
 
 def make(wanted: Wanted, inspector: Inspector, memo: Memo, checked: Preflight, outdated: Callable[[], bool],

@@ -21,6 +21,7 @@ from engine.history.index.rows import Entry
 from engine.history.index.store import Below, Index, Known
 from engine.history.index.walks import Walks
 from engine.history.summary import RunSummary
+from engine.paths import expand
 
 # Rows are handed over so often (seconds); the first ones at once.
 _EVERY = 0.15
@@ -281,6 +282,6 @@ def _is_missing(why: str) -> bool:
 
 def _absolute(path: Path) -> str:
     try:
-        return os.path.abspath(Path(path).expanduser())
+        return os.path.abspath(expand(path))
     except RuntimeError:  # the home directory of nobody
         return os.path.abspath(path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.history.removal import layouts
 from engine.history.summary import RunSummary
+from engine.paths import expand
 from engine.rundir import read_json
 
 _WORDS = {
@@ -28,7 +29,7 @@ def sources(path: Path, record: dict[str, Any], names: Iterable[str], *, everyth
         why = _WORDS.get(setting, "is data" if setting.startswith("data ") else f"is what the setting {setting} names")
         for look in (os.lstat, os.stat):
             try:
-                info = look(path / Path(value).expanduser())
+                info = look(path / expand(value))
             except (OSError, RuntimeError, ValueError):
                 continue
             if os.path.samestat(info, here):

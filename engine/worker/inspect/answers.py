@@ -10,6 +10,7 @@ from typing import Any
 from engine.data import Chat, Reading, numbered_chats
 from engine.errors import TunedeckError
 from engine.modelfiles import no_files
+from engine.paths import expand
 from engine.preflight import is_local_model
 from engine.text import clean
 from engine.worker import bounds
@@ -125,7 +126,7 @@ class Answers:
         _refuse_pipes(name)
         trust = may_run(name, settings.get("revision") or None, settings.get("trust_remote_code"))
         try:
-            settings = {**settings, "base_model": str(Path(name).expanduser()) if name.startswith("~") else name,
+            settings = {**settings, "base_model": str(expand(name)) if name.startswith("~") else name,
                         "trust_remote_code": trust}  # fmt: skip
             return costs(settings, machine, chats=request.get("chats") is not False)
         except DoesNotFit as error:
@@ -174,7 +175,7 @@ class Answers:
         if not isinstance(file, str) or not file or not isinstance(reading, dict):
             raise Refused("bad-request", "no file is named")
         fields = dict(reading.get("fields") or {})
-        return Path(file).expanduser(), Reading(str(reading.get("format") or "auto"), fields, bool(reading.get("skip")))
+        return expand(file), Reading(str(reading.get("format") or "auto"), fields, bool(reading.get("skip")))
 
     def _marker(self, request: Request) -> tuple[Any, dict[str, Any], str]:
         """A marker over the tokenizer that is meant, its model, and what was done about the pad token."""
@@ -183,7 +184,7 @@ class Answers:
             raise Refused("bad-request", "no model is named")
         name = given["base_model"]
         model = {
-            "base_model": str(Path(name).expanduser()) if name.startswith("~") else name,
+            "base_model": str(expand(name)) if name.startswith("~") else name,
             "revision": given.get("revision") or None,
             "trust_remote_code": may_run(name, given.get("revision") or None, given.get("trust_remote_code")),
             "template": given.get("template") or None,
@@ -233,7 +234,7 @@ class Answers:
 
 def _refuse_pipes(name: str) -> None:
     """A library that opens a pipe waits for ever, and can be asked nothing more."""
-    if found := no_files(Path(name).expanduser()):
+    if found := no_files(expand(name)):
         raise Refused("bad-model", f"{clean(found[0], 100)} is no regular file", "Give a complete model directory")
 
 

@@ -37,11 +37,16 @@ def sizes(settings: dict[str, Any], *, cuda: bool) -> dict[str, Any]:
     try:
         model_config = AutoConfig.from_pretrained(settings["base_model"], revision=settings["revision"],
                                                   trust_remote_code=settings["trust_remote_code"])  # fmt: skip
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=settings["trust_remote_code"])
+        fitting.check_config(model_config)
     except (ValueError, KeyError) as error:
         fitting.refuse_unknown(error)
         raise
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(model_config, trust_remote_code=settings["trust_remote_code"])
+    except fitting.OF_CONFIG as error:
+        fitting.refuse_unknown(error)
+        fitting.refuse_config(error)
     fitting.check_weights(model, settings)
     fitting.check_saved(model, settings)
     found = _sizes(model, model_config)
