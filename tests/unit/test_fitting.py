@@ -1,77 +1,100 @@
-"""Weights that do not fit their configuration, and layers that are not there, are said before a run."""
+"""Weights and a configuration that are of two models, or of none: refused before anything is loaded."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from engine import paths
 from engine.config import parse
-from engine.inspecting import InspectError, Inspector
+from engine.modelfiles import check_model_directory
+from engine.worker.inspect.costs import sizes
+from engine.worker.inspect.fitting import DoesNotFit
 
-SAMPLE = paths.sample_data_dir() / "tiny-qwen2"
-
-
-@pytest.fixture(scope="module")
-def inspector() -> Iterator[Inspector]:
-    asked = Inspector()
-    yield asked
-    asked.close()
+MODEL = paths.sample_data_dir() / "tiny-qwen2"
 
 
-def costs(inspector: Inspector, folder: Path, **more: Any) -> dict[str, Any]:
-    config = parse({"base_model": str(folder), "train_path": "x", "output_dir": "y", **more})
-    return inspector.ask("costs", settings=config.model_dump(), machine={"cuda": False})
+def counted(model: Path, **more: Any) -> dict[str, Any]:
+    values = {"base_model": str(model), "train_path": "x", "output_dir": "out", **more}
+    return sizes(parse(values).model_dump(mode="json"), cuda=False)
 
 
-def changed(folder: Path, **more: Any) -> Path:
-    path = Path(shutil.copytree(SAMPLE, folder / "model"))
-    record = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps({**record, **more}))
-    return path
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MODEL, tmp_path / "model"))
 
 
-@pytest.mark.parametrize(("more", "words"), [
-    ({"vocab_size": 300}, "model.embed_tokens.weight is 2,560 × 192, where config.json makes 300 × 192"),
-    ({"intermediate_size": 256}, "where config.json makes"),
-    ({"num_key_value_heads": 6}, "_proj"),
-])  # fmt: skip
-def test_weights_of_another_size(inspector: Inspector, tmp_path: Path, more: dict[str, Any], words: str) -> None:
-    with pytest.raises(InspectError, match="do not fit") as caught:
-        costs(inspector, changed(tmp_path, **more))
-    assert words in str(caught.value) and caught.value.kind == "bad-model"
+def configured(model: Path, **changes: Any) -> None:
+    file = model / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_what_fits_is_not_refused(inspector: Inspector, tmp_path: Path) -> None:
-    assert costs(inspector, SAMPLE)["trainable"] == 217_088
-    assert costs(inspector, changed(tmp_path, max_position_embeddings=64))["trainable"] == 217_088
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"num_hidden_layers": 10_000_000, "layer_types": None}, "num_hidden_layers 10,000,000"),
+        ({"num_hidden_layers": 0, "layer_types": []}, "num_hidden_layers 0"),
+        ({"hidden_size": 10**12}, "hidden_size 1,000,000,000,000"),
+        ({"hidden_size": -5}, "hidden_size -5"),
+        ({"num_attention_heads": 0}, "num_attention_heads 0"),
+        ({"hidden_act": "no-such-function"}, "config.json makes no model: KeyError: 'no-such-function'"),
+        ({"num_hidden_layers": 9, "layer_types": None}, "the weights lack"),
+    ],
+)
+def test_configurations_that_no_weights_have(model: Path, changes: dict[str, Any], says: str) -> None:
+    configured(model, **changes)
+    with pytest.raises(DoesNotFit) as refused:
+        counted(model)
+    assert refused.value.kind == "bad-model" and says in refused.value.message and refused.value.hint
 
 
-def test_weights_in_shards_are_looked_at_too(inspector: Inspector, tmp_path: Path) -> None:
-    path = changed(tmp_path, vocab_size=300)
-    (path / "model.safetensors").rename(path / "model-00001-of-00001.safetensors")
-    (path / "model.safetensors.index.json").write_text(
-        '{"weight_map": {"model.embed_tokens.weight": "model-00001-of-00001.safetensors"}}'
-    )
-    with pytest.raises(InspectError, match="2,560 × 192"):
-        costs(inspector, path)
+def _without_a_layer(tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name: tensor for name, tensor in tensors.items() if ".layers.1." not in name}
 
 
-def test_packed_weights_are_not_compared(inspector: Inspector, tmp_path: Path) -> None:
-    """Quantised files hold other shapes than the model that is made of them."""
-    packed = changed(
-        tmp_path, vocab_size=300, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}
-    )
-    assert costs(inspector, packed)["vocabulary"] == 300
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda tensors: {f"x.{n}": tensor for n, tensor in enumerate(tensors.values())},
+            "none of the weights belongs",
+        ),
+        (lambda tensors: {}, "none of the weights belongs"),
+        (_without_a_layer, "the weights lack"),
+    ],
+)
+def test_weights_of_something_else(model: Path, change: Callable[[dict[str, Any]], dict[str, Any]], says: str) -> None:
+    file = model / "model.safetensors"
+    tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
+    save_file(change(tensors), file, metadata={"format": "pt"})
+    with pytest.raises(DoesNotFit, match=says):
+        counted(model)
 
 
-def test_layers_to_be_trained_whole_must_be_there(inspector: Inspector) -> None:
-    assert costs(inspector, SAMPLE, modules_to_save="embed_tokens")["trainable"] > 217_088
-    with pytest.raises(InspectError, match="no layer named head_of_nothing") as caught:
-        costs(inspector, SAMPLE, modules_to_save="embed_tokens,head_of_nothing")
-    assert caught.value.kind == "unknown-layer" and "lm_head" in str(caught.value)
+def test_other_names_are_what_transformers_makes_of_them(model: Path) -> None:
+    """Some models were saved without the ``model.`` before each name: they load, and so they are not refused."""
+    file = model / "model.safetensors"
+    tensors = {name.removeprefix("model."): tensor.clone() for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    assert counted(model)["trainable"] == counted(MODEL)["trainable"]
+
+
+def test_a_tied_head_may_get_an_adapter(model: Path) -> None:
+    assert json.loads((model / "config.json").read_text())["tie_word_embeddings"] is True
+    errors, _ = check_model_directory(model, ["q_proj", "lm_head"])
+    assert not errors and counted(model, target_modules="q_proj,lm_head", lora_r=4)["trainable"] == 17_152
+    configured(model, tie_word_embeddings=False)
+    errors, _ = check_model_directory(model, ["q_proj", "lm_head"])
+    assert [problem.kind for problem in errors] == ["unknown-target"]
+
+
+def test_an_index_of_nothing_is_damaged(model: Path) -> None:
+    (model / "model.safetensors.index.json").write_text('{"metadata": {}, "weight_map": {}}')
+    errors, _ = check_model_directory(model, "all-linear")
+    assert [problem.kind for problem in errors] == ["bad-model"] and "damaged" in errors[0].message
