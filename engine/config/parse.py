@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import reprlib
 from collections.abc import Mapping
 from typing import Any
@@ -122,6 +123,8 @@ def _unusable(name: str, value: Any) -> tuple[str, str] | None:
             text.encode("utf-8", "surrogateescape")  # names of files may be no text, with what Python puts in its place
         except UnicodeEncodeError:
             return "holds half of a character, which is no text", "Write it anew"
+        if name in ("base_model", "worker_python", "chat_template_path") and _too_long(text):
+            return "is longer than a path or a name can be", "Check it"
         if name in ("output_dir", "worker_python") and text.startswith("~") and str(expand(text)) == text:
             return (
                 f"names the home of a user that is not here ({clean(text.split('/')[0], 40)})",
@@ -134,6 +137,12 @@ def _unusable(name: str, value: Any) -> tuple[str, str] | None:
             what = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(_REPORTERS)}"
             return f"does not know {clean(unknown[0], 60)!r}", what
     return None
+
+
+def _too_long(text: str) -> bool:
+    """Whether Linux takes no such path (``PATH_MAX`` and ``NAME_MAX``, in bytes)."""
+    data = os.fsencode(text)
+    return len(data) > 4095 or any(len(part) > 255 for part in data.split(b"/"))
 
 
 def _contradictions(config: RunConfig) -> list[Problem]:

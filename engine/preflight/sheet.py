@@ -21,11 +21,11 @@ from engine.rehearsal import Refusal, Rehearsal, place, remembered
 # Kinds of the inspector's answers that only say that something could not be asked, not that a run would fail.
 _UNKNOWN = {"not-downloaded": "base_model", "timeout": None, "inspector-ended": None, "no-inspector": "worker_python",
             "failed": None, "no-costs": "base_model"}  # fmt: skip
-_SETTINGS = {"unknown-target": "target_modules", "bad-adapter": "target_modules",
+_SETTINGS = {"bad-template": "chat_template_path", "unknown-target": "target_modules", "bad-adapter": "target_modules",
              "cannot-mark": "assistant_only_loss", "no-template": "chat_template_path",
              "endless-template": "chat_template_path", "unknown-layer": "modules_to_save",
              "bad-model": "base_model"}  # fmt: skip
-_OF_TEMPLATES = ("no-template", "cannot-mark", "endless-template")
+_OF_TEMPLATES = ("bad-template", "no-template", "cannot-mark", "endless-template")
 _SHOWN = 5
 
 

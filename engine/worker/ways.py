@@ -94,6 +94,21 @@ def choose(tokenizer: Any, template: str, tools: list[Any] | None = None) -> Way
     return Way(TRL, patched, differs=differs, unseen=_unseen(tokenizer, template, patched, tools))
 
 
+def never_renders(tokenizer: Any, template: str) -> str:
+    """What a template says to each of a few simple chats; empty if it renders one of them."""
+    render, said = renderer(tokenizer, template, None), ""
+    pair = [prefixes.USER, prefixes.ANSWER]
+    for chat in (pair, [{"role": "system", "content": "Be kind"}, *pair], [prefixes.USER]):
+        try:
+            render(chat, False)
+            return ""
+        except Exception as error:
+            said = said or reason(error)
+            if isinstance(error, MemoryError | bounds.TooMuch):
+                break  # each try takes long
+    return said
+
+
 def _marks(tokenizer: Any, template: str, tools: list[Any] | None) -> bool:
     """Whether an answer is within the marks: some templates leave out text that is no list of parts, as for pictures."""
     try:

@@ -42,6 +42,8 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, **settings: Any)
         ("max_steps", "99999999999999999999", "cannot be more than"),
         ("save_steps", "99999999999999999999", "cannot be more than"),
         ("early_stopping_patience", "99999999999999999999", "cannot be more than"),
+        ("base_model", "a" * 3000, "longer than a path"),
+        ("chat_template_path", "/t/" * 2000, "longer than a path"),
         ("report_to", "tensorbord", "does not know 'tensorbord'"),
         ("report_to", "wandb,nowhere", "does not know 'nowhere'"),
         ("output_dir", "/tmp/" + "a" * 300, "cannot be created"),

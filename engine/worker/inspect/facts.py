@@ -100,6 +100,10 @@ def _template(marker: Marker, out: dict[str, Any], say: Any) -> None:
     out.update(way=way.name, words=way.words, every_turn=way.every_turn)
     tokenizer = marker.tokenizer
     out["ends"] = [_token(tokenizer, number) for number in sorted(end_of_turn_ids(tokenizer))]
+    trouble = "" if way.name else ways.never_renders(tokenizer, str(tokenizer.chat_template))
+    if trouble:
+        say("bad-template", f"cannot render a chat: {trouble}", "Mend it, or choose another template here")
+        return
     if not way.name:
         say("cannot-mark", way.why_not, "Set assistant_only_loss to false to learn from the whole text")
         return
