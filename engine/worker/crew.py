@@ -67,8 +67,11 @@ def portions(marker: Marker, chats: Iterable[Chat], processes: int) -> Iterator[
         raise Lost("a process that tokenised does not answer") from None
     finally:
         if not ended:
-            for process in list((getattr(pool, "_processes", None) or {}).values()):
+            processes = list((getattr(pool, "_processes", None) or {}).values())
+            for process in processes:
                 process.kill()
+            for process in processes:
+                process.join(5)
         pool.shutdown(wait=ended, cancel_futures=True)
 
 
