@@ -67,10 +67,10 @@ def portions(marker: Marker, chats: Iterable[Chat], processes: int) -> Iterator[
         raise Lost("a process that tokenised does not answer") from None
     finally:
         if not ended:
-            processes = list((getattr(pool, "_processes", None) or {}).values())
-            for process in processes:
+            forks = list((getattr(pool, "_processes", None) or {}).values())
+            for process in forks:
                 process.kill()
-            for process in processes:
+            for process in forks:
                 process.join(5)
         pool.shutdown(wait=ended, cancel_futures=True)
 
