@@ -85,6 +85,18 @@ def test_other_names_are_what_transformers_makes_of_them(model: Path) -> None:
     assert counted(model)["trainable"] == counted(MODEL)["trainable"]
 
 
+def test_weights_that_are_not_here_yet_are_not_judged(model: Path) -> None:
+    """A hub model whose configuration alone, or whose first shard, is in the cache: the rest is fetched when a run loads it."""
+    tensors = {name: tensor.clone() for name, tensor in load_file(model / "model.safetensors").items()}
+    (model / "model.safetensors").unlink()
+    assert counted(model)["trainable"] == counted(MODEL)["trainable"]
+    shards = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(tensors)}
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    first = {name: tensor for name, tensor in tensors.items() if "00001" in shards[name]}
+    save_file(first, model / "model-00001-of-00002.safetensors", metadata={"format": "pt"})
+    assert counted(model)["trainable"] == counted(MODEL)["trainable"]
+
+
 def test_a_tied_head_may_get_an_adapter(model: Path) -> None:
     assert json.loads((model / "config.json").read_text())["tie_word_embeddings"] is True
     errors, _ = check_model_directory(model, ["q_proj", "lm_head"])

@@ -74,6 +74,8 @@ def check_weights(model: Any, settings: dict[str, Any]) -> None:
         return
     made = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     there = _shapes(folder)
+    if there is None:
+        return
     names = {name for name, _ in there}
     ends = {_alike(name) for name in made}
     if not any(_alike(name) in ends for name in names):
@@ -110,8 +112,8 @@ def _alike(name: str) -> str:
     return ".".join([part for part in name.split(".") if not part.isdigit()][-2:])
 
 
-def _shapes(folder: Path) -> list[tuple[str, list[int]]]:
-    """Name and shape of each tensor that is on the disk; none where the headers cannot be read."""
+def _shapes(folder: Path) -> list[tuple[str, list[int]]] | None:
+    """Name and shape of each tensor; ``None`` where a file is not there (yet) or its header cannot be read."""
     index = read_json(folder / "model.safetensors.index.json") or {}
     weight_map = index.get("weight_map")
     files = (
@@ -119,7 +121,10 @@ def _shapes(folder: Path) -> list[tuple[str, list[int]]]:
     )
     out = []
     for file in files:
-        for name, entry in (safetensors_header(folder / file) or {}).items():
+        header = safetensors_header(folder / file)
+        if header is None:
+            return None
+        for name, entry in header.items():
             shape = entry.get("shape") if isinstance(entry, dict) else None
             if isinstance(shape, list):
                 out.append((name, shape))
