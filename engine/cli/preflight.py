@@ -30,7 +30,8 @@ def run(verb: str, arguments: list[str]) -> int:
     from engine.config import flags, parse
     from engine.preflight.sheet import Sheet, sheet
 
-    parser = _Parser(arguments)
+    as_json = "--json" in arguments
+    parser = _Parser(as_json)
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     parser.add_argument("--dry_run", "--dry-run", action="store_true",
                         help="do two real steps over the longest rows, and measure memory and time")  # fmt: skip
@@ -43,16 +44,14 @@ def run(verb: str, arguments: list[str]) -> int:
         ask_consent(config, arguments)
     except InputError as error:
         found = Sheet(errors=error.problems)
-        as_json = "--json" in arguments
     else:
-        as_json = namespace.json
         inspector = inspector_of(config)
         try:
-            found = sheet(config, inspector, tell=_progress(namespace.json))
+            found = sheet(config, inspector, tell=_progress(as_json))
         finally:
             inspector.close()
         if namespace.dry_run:
-            dry_run(found, quiet=namespace.json)
+            dry_run(found, quiet=as_json)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -63,11 +62,11 @@ def run(verb: str, arguments: list[str]) -> int:
 class _Parser(UsageParser):
     """Says what is wrong with the command line in the JSON document, where one was asked for."""
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, as_json: bool) -> None:
         super().__init__(
             prog="tunedeck preflight", description="Check a run and say what it costs; nothing is started."
         )
-        self._json = "--json" in arguments
+        self._json = as_json
 
     def error(self, message: str) -> NoReturn:
         """As always, or as an :class:`InputError`."""

@@ -152,7 +152,7 @@ def _contradictions(config: RunConfig) -> list[Problem]:
     def add(name: str, message: str, hint: str) -> None:
         problems.append(Problem("contradiction", message, hint, setting=name))
 
-    for name, value in config.model_dump().items():
+    for name, value in config:
         wrong = _unusable(name, value)
         if wrong is not None:
             add(name, *wrong)

@@ -189,7 +189,7 @@ def _numbers(model: FormModel, width: int, now: Now) -> list[Line]:
     samples = f"{model.text('batch_size').strip()} {g.times} {model.text('gradient_accumulation_steps').strip()}"
     if model.gpu_count > 1:
         samples += f" {g.times} {model.gpu_count} GPUs"
-    samples = "by fastest" if plan is not None and model.plan is None else f"= {samples}"
+    samples = "by fastest" if model.text("recipe").strip() == "fastest" else f"= {samples}"
     reading = now.reading and model.text("train_path").strip() and model.problem("train_path") is None
     so_far = f"reading {now.read:.0%}" if now.read else "reading"
     size = fmt.size(model.train.bytes) if model.train is not None else ""
@@ -258,9 +258,8 @@ def _costs(model: FormModel, width: int, now: Now) -> Line:
 
 def _plan(model: FormModel, now: Now) -> Plan | None:
     """Steps and samples; of a run that chooses its updates by the lengths of the rows, what the sheet of costs says."""
-    if model.plan is not None or not now.costs.current or now.costs.sheet is None:
-        return model.plan
-    return now.costs.sheet.plan
+    plan, sheet = model.plan, now.costs.sheet if now.costs.current else None
+    return plan if plan is not None or sheet is None else sheet.plan
 
 
 def _to_do(model: FormModel, width: int, room: int) -> list[Line]:
