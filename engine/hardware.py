@@ -39,6 +39,11 @@ class Gpu:
         free = self.memory_total - self.memory_used
         return free if self.limit is None else min(free, self.limit)
 
+    @property
+    def limited(self) -> bool:
+        """Whether it is the limit, and not what others left, that ``memory_free`` tells."""
+        return self.limit is not None and self.memory_free == self.limit
+
 
 def sensible(value: Any, most: float = MOST_BYTES) -> Any:
     """The number itself if it is one that a machine can have, from 0 to ``most``; anything else is ``None``."""

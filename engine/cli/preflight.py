@@ -209,7 +209,7 @@ def _memory(found: Sheet) -> list[list[str]]:
     measured = found.rehearsal is not None and found.rehearsal.peak is not None
     known = f"{bytes_text(found.needed)} {'measured by a dry run' if measured else 'by estimate'}"
     free = (
-        f"{bytes_text(found.gpu.memory_free)} free on GPU {found.gpu.index}"
+        f"{bytes_text(found.gpu.memory_free)} {'allowed' if found.gpu.limited else 'free'} on GPU {found.gpu.index}"
         if found.gpu is not None
         else "there is no GPU here"
     )

@@ -368,7 +368,7 @@ def too_large(needed: int, gpu: Gpu, fixes: list[dict[str, Any]], *, measured: b
     )
     first = next(iter(fixes[0]["settings"])) if fixes else "base_model"
     room = f"{_size(gpu.memory_free)} are free on GPU {gpu.index}"
-    if gpu.memory_free == gpu.limit:
+    if gpu.limited:
         room = f"max_gpu_memory allows {_size(gpu.memory_free)} of GPU {gpu.index}"
     return Problem("memory", f"{known} and {room}", _how(fixes), setting=first, severity="warning")
 

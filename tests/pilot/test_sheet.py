@@ -149,6 +149,16 @@ async def test_updates_that_the_run_chooses_stand_there_once_rows_are_counted(
         assert " 8 " in line and "= 2 × 4" in line
 
 
+async def test_a_limit_is_not_called_free(values: dict[str, Any]) -> None:
+    app = launch_app({**values, "max_gpu_memory": 17})
+    async with app.run_test(size=SIZE) as pilot:
+        _, sheet = await opened(app, pilot)
+        assert "17.0 GiB of 79.6 GiB allowed" in shown(app) and "17.0 GiB of 79.6 GiB free" not in shown(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is not sheet)
+        assert "of 17.0 GiB allowed" in shown(app)
+
+
 async def test_one_line_of_it_in_a_small_terminal(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     app = launch_app(values)
     async with app.run_test(size=(80, 24)) as pilot:

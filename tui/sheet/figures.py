@@ -66,7 +66,9 @@ def memory_problem(sheet: Sheet) -> Problem | None:
 def memory(sheet: Sheet) -> str:
     """``≈ 18.2 GiB of 79.1 GiB free``."""
     found = held(sheet)
-    free = f" of {fmt.size(sheet.gpu.memory_free)} free" if sheet.gpu is not None else ", no GPU here"
+    free = ", no GPU here"
+    if sheet.gpu is not None:
+        free = f" of {fmt.size(sheet.gpu.memory_free)} {'allowed' if sheet.gpu.limited else 'free'}"
     if found is None:
         return f"{glyphs().dash}{free}"
     return f"{'' if found[1] else about()}{fmt.size(found[0])}{free}"

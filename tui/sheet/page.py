@@ -89,8 +89,10 @@ def _problem(problem: Problem, width: int) -> list[Line]:
 
 def _memory(sheet: Sheet, known: Known, width: int) -> list[Line]:
     gpu = sheet.gpu
-    where = (f"GPU {gpu.index}, {clean(gpu.name, 60)}: {fmt.size(gpu.memory_free)} of {fmt.size(gpu.memory_total)} free"
-             if gpu is not None else "no NVIDIA GPU here: the run computes on the processor")  # fmt: skip
+    where = "no NVIDIA GPU here: the run computes on the processor"
+    if gpu is not None:
+        room = f"{fmt.size(gpu.memory_free)} of {fmt.size(gpu.memory_total)} {'allowed' if gpu.limited else 'free'}"
+        where = f"GPU {gpu.index}, {clean(gpu.name, 60)}: {room}"
     out: list[Line] = [_heading("Memory", where)]
     if known.others:
         out.append(_row("Also on it", _others(known), "warning"))
