@@ -83,7 +83,10 @@ def measure(folder: Path, model: str, steps: int, tokens: int) -> None:
 
     trainer.add_callback(InTurn())
     trainer.train()
-    tell([(b - a) / ROUND for a, b in itertools.pairwise(ends)], sum(event["type"] == "step" for event in read_events(run)))
+    tell(
+        [(b - a) / ROUND for a, b in itertools.pairwise(ends)],
+        sum(event["type"] == "step" for event in read_events(run)),
+    )
 
 
 def has_it(number: int) -> bool:
@@ -96,7 +99,10 @@ def tell(seconds: list[float], told: int) -> None:
     kept = {number: seconds[number] for number in range(SKIPPED, len(seconds))}
     one = statistics.median(value for number, value in kept.items() if has_it(number))
     two = statistics.median(value for number, value in kept.items() if not has_it(number))
-    pairs = [(number, number + 1) if has_it(number) else (number + 1, number) for number in range(SKIPPED, len(seconds) - 1, 2)]
+    pairs = [
+        (number, number + 1) if has_it(number) else (number + 1, number)
+        for number in range(SKIPPED, len(seconds) - 1, 2)
+    ]
     ratios = [kept[a] / kept[b] - 1 for a, b in pairs]
     sure = 1.96 * statistics.stdev(ratios) / len(ratios) ** 0.5
     print(f"with the telemetry a step takes {1000 * one:.3f} ms ({told} recorded), without {1000 * two:.3f} ms: {one / two - 1:+.2%}; "
