@@ -133,7 +133,7 @@ async def test_an_empty_form_is_filled_in_and_started(files: Path, launched: Lau
         assert "runs/" in screen.model.text("output_dir") and "-model-1" in screen.model.text("output_dir")
         await until(pilot, lambda: not screen._reading)
         assert screen.model.wrong == []
-        assert "Ready" in shown(app)
+        await until(pilot, lambda: "Ready" in shown(app))
         await pilot.press("f5")
         await until(pilot, lambda: app.screen.__class__.__name__ == "WatchScreen")
         (config,) = launched.configs
@@ -299,6 +299,62 @@ async def test_a_preset_and_its_undoing(files: Path) -> None:
         assert "use_rslora" in screen.list.names, "what changed is in sight"
         await pilot.press("f9")
         assert screen.model.text("lora_r") == "16"
+
+
+def told(app: TunedeckApp) -> str:
+    """All that was said in passing, the last in the last line."""
+    return "\n".join(notice.message for notice in app._notifications)
+
+
+async def test_f9_takes_one_change_back_after_the_other_and_names_it(files: Path) -> None:
+    app = launch_app({"train_path": "한국어 대화.jsonl", "seed": 7}, "Sample run")
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await form(app, pilot)
+        await pilot.press("f9")
+        assert "Nothing was changed here" in told(app)
+        await pilot.press("f2")
+        await until(pilot, lambda: app.screen is not screen)
+        await write(pilot, "strong")
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.is_current)
+        await go(pilot, screen, "learning_rate")
+        preset = dict(screen.model.texts)
+        await write(pilot, "3e-4")
+        await pilot.press("enter", "down")
+        await pilot.press("right")
+        await pilot.press("f8")
+        assert screen.model.changed == [] and "Sample run" not in shown(app)
+        await pilot.press("f9")
+        assert screen.model.text("learning_rate") == "3e-4" and "Sample run" in shown(app)
+        assert "train_path empty is 한국어 대화.jsonl again" in told(app) and " more" in told(app)
+        await pilot.press("f9", "f9")
+        assert screen.model.texts == preset, "what was set after the preset is taken back first"
+        assert f"Taken back: learning_rate 3e-4 is {preset['learning_rate']} again" in told(app)
+        assert screen.list.current.name == "learning_rate"
+        await pilot.press("f9")
+        assert screen.model.text("lora_r") == "16" and "lora_r 64 is 16 again" in told(app)
+        await pilot.press("f9")
+        assert screen.model.changed == [] and "All brought back" in told(app), "from the first one all comes back"
+
+
+async def test_what_was_typed_over_comes_back(files: Path) -> None:
+    old = str(files / "한국어 대화.jsonl")
+    app = launch_app({"train_path": old, "target_modules": "q_proj,v_proj", "run_name": "long words", "seed": 7})
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await form(app, pilot)
+        for name, keys in (("train_path", "j"), ("base_model", "j"), ("target_modules", "j"), ("run_name", "j"), ("num_train_epochs", "9"),
+                           ("weight_decay", "1"), ("dtype", "b"), ("output_dir", "j"), ("seed", "delete"), ("train_path", "backspace")):  # fmt: skip
+            await go(pilot, screen, name)
+            before = dict(screen.model.texts)
+            await pilot.press(keys)
+            typing = screen.list.entry is not None
+            await pilot.press("shift+tab", "f9")
+            assert screen.model.texts == before and screen.list.current.name == name, f"{name}: F9"
+            if typing:
+                await pilot.press(keys, "f9")
+                assert screen.model.texts == before and screen.list.entry is None, f"{name}: F9 while it is edited"
+                await pilot.press(keys, keys, "escape")
+                assert screen.model.texts == before and screen.is_current, f"{name}: Escape"
 
 
 async def test_views(files: Path) -> None:
@@ -520,7 +576,7 @@ async def test_what_a_run_did_not_tell_is_marked_by_sign_and_word(files: Path, s
         await form(app, pilot)
         remarks = ["seed: -1 \x1b[31mis wrong", "lora_r: was 9", "it trained no LoRA: none"]
         app.open_launch({"lora_r": 8}, "Clone of x", ["learning_rate", "lora_alpha", "seed"], remarks)
-        await until(pilot, lambda: app.screen._title == "Clone of x" and app.screen.is_mounted)
+        await until(pilot, lambda: app.screen.model.title == "Clone of x" and app.screen.is_mounted)
         screen = await form(app, pilot)
         told = str([n.message for n in app._notifications])
         assert "3 settings are not told" in told and "it trained no LoRA: none" in told

@@ -490,6 +490,48 @@ def test_nobody_waits_for_a_pipe(place: Path) -> None:
     assert time.monotonic() - began < 2 and found.code is not None and "modeling_own.py" in found.code.files
 
 
+async def test_what_a_model_lacks_is_said(place: Path, cache: Path, hub: Hub) -> None:
+    (hub_model(cache, "org/open") / "model.safetensors").unlink()
+    (hub_model(cache, "org/mute") / "tokenizer.json").unlink()
+    (model_dir(place / "models" / "dumb") / "tokenizer.json").unlink()
+    app = launch_app(filled(place))
+    async with app.run_test(size=SIZE) as pilot:
+        launch = await form(app, pilot)
+        screen = await picker(app, pilot)
+        assert "2 partial, 2 cannot be trained" in shown(app)
+        for typed, words in (("mute", "tokenizer is not downloaded yet"), ("dumb", "no tokenizer: it cannot be"),
+                             ("open", "Its weights are not downloaded yet")):  # fmt: skip
+            await pilot.press("escape", *typed) if screen.typed else await write(pilot, typed)
+
+            def pane() -> str:
+                return " ".join(" ".join(line[72:] for line in shown(app).splitlines()).split())
+
+            await until(pilot, lambda words=words: words in pane())
+            assert ("Enter asks the hub about the rest" in pane()) is (typed != "dumb"), pane()
+        await pilot.press("enter")
+        await until(pilot, lambda: ("org/open", None) in screen.seen.answers, 20)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is launch)
+        assert launch.model.text("base_model") == "org/open"
+
+
+async def test_the_models_in_a_folder_are_offered(place: Path, cache: Path, tmp_path: Path) -> None:
+    for name in ("one", "maker/two", "a/b/too-deep"):
+        model_dir(tmp_path / "shelf" / name)
+    app = launch_app(filled(place))
+    async with app.run_test(size=SIZE) as pilot:
+        launch = await form(app, pilot)
+        screen = await picker(app, pilot)
+        await write(pilot, f"{tmp_path}/shelf")
+        await until(pilot, lambda: "no model itself, 2 in it" in shown(app))
+        assert "2 models lie in it" in " ".join(shown(app).split()) and "too-deep" not in shown(app)
+        await pilot.press("enter")
+        assert app.screen is screen and "Take one of the models in it" in told(app)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.screen is launch)
+        assert launch.model.text("base_model") in [str(tmp_path / "shelf" / name) for name in ("one", "maker/two")]
+
+
 async def test_of_a_model_that_is_here_in_part_the_hub_is_asked_about_the_rest(
     place: Path, cache: Path, hub: Hub
 ) -> None:

@@ -13,6 +13,7 @@ from engine.hardware import Gpu
 from engine.models import catalogue, hub
 from engine.models.catalogue import Model
 from engine.models.hub import HubAnswer
+from engine.templates import reading
 from tests.costing import install
 from tests.pictures import compare
 from tests.pilot.modelfiles import model_dir
@@ -57,6 +58,7 @@ def app(place: Path, monkeypatch: pytest.MonkeyPatch) -> TunedeckApp:
     """Models and a card that are always the same, and a hub that knows two."""
     monkeypatch.setenv("HF_HOME", "/data/hf")
     monkeypatch.setattr(catalogue, "scan", lambda places=(), cancelled=None: iter(MODELS))
+    monkeypatch.setattr(reading, "has_tokenizer", lambda folder: True)
     monkeypatch.setattr(catalogue, "places", lambda extra=(): [Path("/data/models"), place])
     monkeypatch.setattr(hardware, "gpus", lambda: [Gpu(3, "NVIDIA H200", 50 * GIB, 140 * GIB)])
     answer = HubAnswer("ok", commit="ef56" * 10, bytes=int(16.1 * GIB), parameters=8_030_261_248, dtype="bfloat16", licence="mit",

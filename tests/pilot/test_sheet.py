@@ -188,9 +188,11 @@ async def test_figures_of_earlier_settings_are_grey_until_the_new_are_there(
         }
         trained = next(colours for text, colours in lines.items() if text.startswith("Trained"))
         assert trained == {"muted"} and "working it out" in shown(app) and screen.costs.known.sheet is before
+        assert "Still checking: F5 starts it after that" in shown(app) and "Ready" not in shown(app)
         inspector.held["costs"].set()
         await known(pilot, screen)
         assert "161 M parameters" in shown(app) and "working it out" not in shown(app)
+        assert "Ready: press F5" in shown(app) and "Still checking" not in shown(app)
 
 
 async def test_only_the_newest_settings_are_worked_out_and_answers_are_kept(

@@ -79,6 +79,42 @@ async def test_help_names_every_key_of_the_screen(folder: Path, size: tuple[int,
         assert app.screen is home(app)
 
 
+async def test_where_a_text_is_typed_the_help_is_on_f1(folder: Path) -> None:
+    app = TunedeckApp()
+
+    def bar() -> str:
+        return shown(app).splitlines()[-1]
+
+    async def typed(pilot: Any) -> None:
+        await until(pilot, lambda: "F1 help" in bar() and "? help" not in bar())
+        below = app.screen
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "?" in shown(app))
+        assert app.screen is below, "it is a letter"
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is below)
+
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        assert "? help" in bar() and "F1 help" not in bar()
+        await pilot.press("slash")
+        await typed(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: "? help" in bar())
+        await pilot.press("n")
+        await until(pilot, lambda: "New run" in shown(app))
+        await typed(pilot)  # the path of the data, empty yet
+        await pilot.press("f12")
+        await until(pilot, lambda: "search again" in bar())
+        await typed(pilot)
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: "New run" in shown(app) and "? help" in bar())
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen), 5)
+
+
 async def test_the_palette_finds_actions_and_runs(folder: Path) -> None:
     app = TunedeckApp(theme_name="dark")
     async with app.run_test(size=(100, 30)) as pilot:

@@ -50,6 +50,10 @@ class TextField(Widget, can_focus=True):
         """The raw text."""
         return self.entry.text
 
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Letters are typed here, whatever they mean elsewhere."""
+        return character is not None and character.isprintable()
+
     async def on_key(self, event: events.Key) -> None:
         """Edit, complete, submit; the rest is the dialog's."""
         entry, key, before = self.entry, event.key, self.entry.text

@@ -84,6 +84,10 @@ class SettingsList(SettingsView, can_focus=True):
 
     # Keys.
 
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """While a value is edited, letters are typed here, whatever they mean elsewhere."""
+        return self.entry is not None and character is not None and character.isprintable()
+
     async def on_key(self, event: events.Key) -> None:
         """Keys of the list or of the field; all others are the screen's."""
         info = self.current

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from engine.errors import Problem
 from engine.preflight import Plan, plan, propose_output_dir, samples, updates
 from tui.launch import ladder
 from tui.launch.templates import Choice
+from tui.launch.undoing import Draft, States, Turn
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Model
@@ -28,15 +29,6 @@ COUNTED = ("batch_size", "gradient_accumulation_steps", "num_train_epochs", "max
            "eval_steps", "eval_fraction", "gpus", "num_gpus", "keep_samples_per_update")  # fmt: skip
 
 
-class Draft(NamedTuple):
-    """What somebody has filled in, to be taken up again later."""
-
-    texts: dict[str, str]
-    own_output: bool
-    trusted: tuple[str, str, str] | None
-    untold: frozenset[str] = frozenset()
-
-
 class FormModel:
     """The texts of all settings, checked after every change.
 
@@ -44,12 +36,17 @@ class FormModel:
     wrong setting, ``config`` the valid configuration or ``None``;
     ``file_problems``, ``train``, ``eval`` and ``leak`` are what :mod:`tui.launch.probe` found behind the paths. ``untold`` are
     settings that the run these values come from does not tell, until somebody decides on them; ``remarks`` says more of
-    single ones.
+    single ones. ``title`` says where the values come from.
     """
 
     def __init__(
-        self, values: Mapping[str, Any] | None = None, untold: Iterable[str] = (), remarks: Iterable[str] = ()
+        self,
+        values: Mapping[str, Any] | None = None,
+        untold: Iterable[str] = (),
+        remarks: Iterable[str] = (),
+        title: str = "",
     ) -> None:
+        self.title = title
         self.texts = {name: default_text(info) for name, info in settings().items()}
         self.unknown: list[str] = []
         self.asks_consent = False
@@ -67,12 +64,12 @@ class FormModel:
         self.base: Model | None = None
         self.hub: HubAnswer | None = None
         self.asks_hub = False
-        self._undo: Draft | None = None
         self.untold: set[str] = set()
         self.remarks = dict(remark.split(": ", 1) for remark in remarks if ": " in remark)
+        self._states = States(self.draft)
         self.load(values or {})
         self.untold = {name for name in untold if name in settings()}
-        self._undo = None
+        self._states = States(self.draft)
 
     # Values.
 
@@ -133,7 +130,7 @@ class FormModel:
 
     def load(self, values: Mapping[str, Any]) -> None:
         """Take raw values over the present ones; names that are no settings go to :attr:`unknown`."""
-        self._undo = self.draft
+        self._states.amend(self.draft)
         known = {name: value for name, value in values.items() if name in settings()}
         self.unknown = [str(name) for name in values if name not in known]
         self.untold -= set(known)
@@ -149,37 +146,41 @@ class FormModel:
 
     def clear(self) -> None:
         """All settings back to their defaults."""
-        self._undo = self.draft
+        self._states.amend(self.draft)
         self.texts = {name: default_text(info) for name, info in settings().items()}
-        self._own_output, self._trusted, self.unknown, self.untold = False, None, [], set()
+        self._own_output, self._trusted, self.unknown, self.untold, self.title = False, None, [], set(), ""
         self.settle()
 
-    def undo(self) -> bool:
-        """Back to before the last preset, file or clearing (and forth again); ``False`` if there was none."""
-        if self._undo is None:
-            return False
-        now = self.draft
-        self.restore(self._undo)
-        self._undo = now
-        return True
+    def keep(self) -> None:
+        """A change is over: :meth:`undo` can go back to before it."""
+        self._states.keep(self.draft)
+
+    def undo(self) -> Turn | None:
+        """Back to before the last change; from the first one forth to the newest again; ``None`` if nothing was changed."""
+        self.keep()
+        turn = self._states.turn()
+        if turn is not None:
+            self.restore(turn.now)
+            self._states.amend(self.draft)
+        return turn
 
     @property
     def draft(self) -> Draft:
         """The present state."""
-        return Draft(dict(self.texts), self._own_output, self._trusted, frozenset(self.untold))
+        return Draft(dict(self.texts), self._own_output, self._trusted, frozenset(self.untold), self.title)
 
     def restore(self, draft: Draft) -> None:
         """Take up an earlier state; a proposed output directory is proposed anew."""
         self.texts, self._own_output, self._trusted = dict(draft.texts), draft.own_output, draft.trusted
-        self.untold = set(draft.untold)
+        self.untold, self.title = set(draft.untold), draft.title
         self.asks_consent = False
         self.settle()
 
     def resume(self, draft: Draft) -> None:
         """Take up what was left unfinished; :meth:`undo` goes back to how the form began."""
-        begun = self.draft
+        self._states = States(self.draft)
         self.restore(draft)
-        self._undo = begun
+        self.keep()
 
     def is_changed(self, name: str) -> bool:
         """Whether a value differs from its default; a proposed output directory does not count."""

@@ -39,7 +39,6 @@ class Now:
 
     busy: str = ""
     reading: bool = False
-    title: str = ""
     read: float = 0.0
     costs: Known = field(default_factory=Known)
 
@@ -315,9 +314,20 @@ def _verdict(model: FormModel, width: int, now: Now) -> list[Line]:
                 *start,
             ]
         ]
-    what = f"{now.title}: press " if now.title else "Ready: press "
-    after = " to train it" if now.title else " to start the run"
-    return [[(f"{glyphs().check} ", "success"), (what, "text"), ("F5", "key"), (after, "text")]]
+    return [_ready(model, now)]
+
+
+def _ready(model: FormModel, now: Now) -> Line:
+    """Nothing is wrong as far as is known: whether that is all, and the key."""
+    costs = now.costs
+    if model.asks_hub or (costs.ready and not costs.current and not costs.asleep):
+        return [("Still checking: ", "accent"), ("F5", "key"), (" starts it after that", "text")]
+    if costs.current and costs.sheet is None:
+        start: Line = [("   F5", "key"), (" starts it all the same", "muted")]
+        return [(f"{glyphs().warning} Costs not known", "warning"), *start]
+    what = f"{model.title}: press " if model.title else "Ready: press "
+    after = " to train it" if model.title else " to start the run"
+    return [(f"{glyphs().check} ", "success"), (what, "text"), ("F5", "key"), (after, "text")]
 
 
 def _rule(width: int) -> Line:

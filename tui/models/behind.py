@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from engine.errors import Problem
 from engine.text import clean
-from tui.models.facts import incomplete
+from tui.models import folders
+from tui.models.folders import incomplete
 
 if TYPE_CHECKING:
     from engine.models.catalogue import Model
@@ -56,12 +57,11 @@ class Hub:
 
 def look(found: Found, hub: Hub) -> None:
     """Fill in what is known of the model, and what is wrong with it. Raises what a path can raise."""
-    from engine.models import catalogue
     from engine.preflight import is_local_model
 
     asked = found.asked
     name, revision = asked.base_model.strip(), asked.revision.strip() or None
-    model = found.model = catalogue.look(name, revision)
+    model = found.model = folders.look(name, revision)
     if asked.trusts:
         found.code = _code(name, revision)
     if is_local_model(name):

@@ -9,6 +9,7 @@ from engine.text import clean
 from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.models import values
+from tui.models.folders import incomplete
 from tui.widgets.lines import Line, crop, length
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def row(model: Model, columns: list[Placed], now: float | None = None) -> Line:
     name = fmt.fit(values.name(model), width, cut="start")
     if model.trouble:
         room = sum(column[2] + GAP for column in columns[1:]) - GAP
-        trouble = fmt.fit(f"{glyphs().cross} {clean(model.trouble, 200)}", room)
+        sign = glyphs().warning if incomplete(model) else glyphs().cross
+        trouble = fmt.fit(f"{sign} {clean(model.trouble, 200)}", room)
         return [(name, "faded"), (" " * GAP, "text"), (trouble, "faded")]
     line: Line = [(name, "text")]
     for key, _, width, right in columns[1:]:

@@ -13,6 +13,7 @@ from tui import format as fmt
 from tui.glyphs import glyphs
 from tui.models import values
 from tui.models.codefiles import Brought
+from tui.models.folders import incomplete
 from tui.models.ledger import Offer
 from tui.widgets.lines import Line, crop
 
@@ -35,6 +36,7 @@ class Seen:
 
     answers: dict[tuple[str, str | None], HubAnswer] = field(default_factory=dict)
     paths: dict[str, Model | None] = field(default_factory=dict)
+    below: dict[str, tuple[Model, ...]] = field(default_factory=dict)
     code: dict[Path, Brought] = field(default_factory=dict)
     gpu: Gpu | None = None
     searched: bool = False
@@ -178,9 +180,11 @@ def _warnings(model: Model) -> list[tuple[str, str, str]]:
     """Sign, text, colour."""
     g = glyphs()
     out = []
-    if model.trouble:
-        hint = ": Enter asks the hub about the rest" if incomplete(model) else ": it cannot be fine-tuned here"
-        out.append((g.cross, f"{clean(model.trouble, 300)}{hint}", "error"))
+    if incomplete(model):
+        said = clean(model.trouble, 300)
+        out.append((g.warning, f"{said[:1].upper()}{said[1:]}. Enter asks the hub about the rest", "warning"))
+    elif model.trouble:
+        out.append((g.cross, f"{clean(model.trouble, 300)}: it cannot be fine-tuned here", "error"))
     elif model.needs_code:
         out.append(
             (g.warning, "Its own Python code would run here: you are asked first, and shown which files", "warning")
@@ -188,11 +192,6 @@ def _warnings(model: Model) -> list[tuple[str, str, str]]:
     if not model.template and not model.trouble:
         out.append((g.warning, "No chat template: set chat_template_path, or train on plain text", "warning"))
     return out
-
-
-def incomplete(model: Model) -> bool:
-    """Whether a model of the hub lies here in part only, so that the rest can still be downloaded."""
-    return model.source == "hub cache" and "incomplete" in model.trouble
 
 
 def _of_answer(answer: HubAnswer, revision: str | None) -> list[tuple[str, str]]:
@@ -249,10 +248,14 @@ def _offered(row: Offer, seen: Seen) -> str:
         if seen.seconds_left is not None:
             return f"Asking the hub, {seen.seconds_left} s left; esc gives it up"
         return "Enter asks the hub whether it is there, how large it is and under which licence, and whether it needs a token or code"
+    count = len(seen.below.get(row.name, ()))
+    if count:
+        what = "a model lies" if count == 1 else f"{count} models lie"
+        return f"It is no model itself, but {what} in it: take one from the list, or tab completes the path"
     if row.name in seen.paths:
         return "No model lies there: a model's directory holds config.json and its weights. Tab completes the path"
     return "Tab completes the path"
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(fmt.cells(text), max(10, width)) or [""]
+    return textwrap.wrap(fmt.cells(text), max(10, width), break_on_hyphens=False) or [""]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui.models.codefiles import Brought, read
+from tui.models.folders import below, judged, look
 
 if TYPE_CHECKING:
     from engine.hardware import Gpu
@@ -53,10 +54,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Looked:
-    """What lies at a path that was typed; ``model`` is ``None`` where there is none."""
+    """What lies at a path that was typed; ``model`` is ``None`` where there is none. ``below``: models in that folder."""
 
     text: str
     model: Model | None
+    below: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Feed:
             folders = catalogue.places(self._extra)
             self._deliver(Places(cache.folder_of_cache(), folders))
             for model in catalogue.scan(folders, cancelled):
-                portion.append(model)
+                portion.append(judged(model))
                 if cancelled.is_set():
                     return
                 if time.monotonic() - told > PORTION_SECONDS:
@@ -149,16 +151,17 @@ class Feed:
             self._deliver(Answered(name, revision, answer))
 
     def _look(self, text: str) -> None:
-        from engine.models import catalogue
-
         if self._stopped.wait(SETTLE_SECONDS) or text != self._path:
             return
+        found: list[Model] = []
         try:
-            model = catalogue.look(text)
+            model = look(text)
+            if model is None:
+                found = below(text, lambda: text != self._path or self._stopped.is_set())
         except (OSError, ValueError, RuntimeError):
             model = None
         if text == self._path:
-            self._deliver(Looked(text, model))
+            self._deliver(Looked(text, model, tuple(found)))
 
     def _code(self, model: Model) -> None:
         self._deliver(CodeSeen(model.path, read(model.name, model.revision)))

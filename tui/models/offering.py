@@ -23,7 +23,9 @@ def line(row: Offer, seen: Seen, room: int, *, asking: bool = False) -> Line:
 def _directory(row: Offer, seen: Seen) -> tuple[Line, Line]:
     if seen.paths.get(row.name) is not None:
         return [("Take the directory ", "accent")], []
-    return [], [(f"  {'no model lies there' if row.name in seen.paths else glyphs().ellipsis}", "muted")]
+    count = len(seen.below.get(row.name, ()))
+    said = f"no model itself, {count} in it" if count else "no model lies there"
+    return [], [(f"  {said if row.name in seen.paths else glyphs().ellipsis}", "muted")]
 
 
 def _hub(row: Offer, seen: Seen, *, asking: bool) -> tuple[Line, Line]:

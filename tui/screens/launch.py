@@ -18,15 +18,16 @@ from engine.text import clean
 from tui import report
 from tui.glyphs import glyphs
 from tui.keys import bindings
-from tui.launch import ladder, side
+from tui.launch import greeting, ladder, side, undoing
 from tui.launch.complete import PATH_KINDS
 from tui.launch.files import Files
 from tui.launch.form import SettingsList
-from tui.launch.model import VIEWS, Draft, FormModel, default_text
+from tui.launch.model import VIEWS, FormModel, default_text
 from tui.launch.previewing import Previewing
 from tui.launch.probe import Asked, Found, Probe
 from tui.launch.rows import UNTOLD
 from tui.launch.starter import Outcome, Starter
+from tui.launch.undoing import Draft
 from tui.launch.view import SettingsView
 from tui.models.choosing import Choosing
 from tui.screens.dialog import in_front
@@ -92,9 +93,8 @@ class LaunchScreen(Screen[None]):
         remarks: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.model = FormModel(values, unknown, remarks)
-        self._title = self._given_title = clean(title, 100)
-        self._origin = f"{self._title} {sorted((values or {}).items(), key=str)}"
+        self.model = FormModel(values, unknown, remarks, clean(title, 100))
+        self._origin = f"{self.model.title} {sorted((values or {}).items(), key=str)}"
         self._untouched = self.model.draft
         self._reading, self._read, self._asked_typing = True, 0.0, False
         self._files = Files(self)
@@ -109,7 +109,7 @@ class LaunchScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Bars, list, side pane, and the foot of small terminals."""
-        yield TopBar(self._title or "New run")
+        yield TopBar(self.model.title or "New run")
         with Horizontal(id="launch-body"):
             yield SettingsList(self.model)
             yield Lines(id="launch-side")
@@ -127,24 +127,14 @@ class LaunchScreen(Screen[None]):
         draft = self._drafts.get(self._origin)
         if draft is not None:
             self.model.resume(draft)
-            report.tell(self.app, "The form is as you left it. F9 takes your changes back, F8 sets all to defaults")
         self._probe.start()
         self._ask()
         wrong = self.model.wrong
         self.list.rebuild(wrong[0] if wrong else None)
         if wrong and self.model.problems[wrong[0]].kind == "missing-setting":
             self.list.begin_edit()
-        if draft is None and self.model.untold:
-            count = len(self.model.untold)
-            what = "1 setting is" if count == 1 else f"{count} settings are"
-            text = f"{what} not told by that run: the default stands there, with the sign {UNTOLD}"
-            report.tell(self.app, text, severity="warning")
-        general = [f"{name}: {text}" for name, text in self.model.remarks.items() if name not in settings()]
-        if draft is None and general:
-            report.tell(self.app, clean("; ".join(general), 400), severity="warning")
-        if self.model.unknown:
-            names = ", ".join(clean(name, 40) for name in self.model.unknown)
-            report.tell(self.app, f"No such settings here, left out: {names}", severity="warning")
+        for text, severity in greeting.words(self.model, resumed=draft is not None):
+            report.tell(self.app, text, severity=severity)
         self._choosing.consent()
 
     def on_unmount(self) -> None:
@@ -170,7 +160,7 @@ class LaunchScreen(Screen[None]):
         if not self.is_mounted:
             return
         self.costs.follow()
-        now = side.Now(self._starter.busy, self._reading, self._title, self._read, self.costs.known)
+        now = side.Now(self._starter.busy, self._reading, self._read, self.costs.known)
         pane, foot = self.query_one("#launch-side", Lines), self.query_one("#launch-foot", Lines)
         info = self.list.current
         if self.has_class("-wide"):
@@ -188,10 +178,6 @@ class LaunchScreen(Screen[None]):
         self.list.post_message(SettingsList.Settled())
         self._show_side()
 
-    def _say_title(self, title: str) -> None:
-        self._title = title
-        self.query_one(TopBar).set_title(title or "New run")
-
     def busy_changed(self) -> None:
         """A check or a start began or ended."""
         self.list.locked = bool(self._starter.busy)
@@ -200,6 +186,8 @@ class LaunchScreen(Screen[None]):
 
     def took_over(self, text: str, *, warning: bool = False) -> None:
         """Many settings changed at once."""
+        self.model.keep()
+        self.query_one(TopBar).set_title(self.model.title or "New run")
         self.list.end_edit()
         self.list.rebuild()
         self._ask()
@@ -274,6 +262,8 @@ class LaunchScreen(Screen[None]):
                 self.model.eval = None
             self._ask()
             self.list.renew()
+        if self.list.entry is None:
+            self.model.keep()
         self._show_side()
         self._choosing.consent()
 
@@ -284,6 +274,7 @@ class LaunchScreen(Screen[None]):
             report.tell(
                 self.app, "trust_remote_code is off again: you had allowed another model's code", severity="warning"
             )
+        self.model.keep()
         if self.model.text("output_dir") != before:
             self.model.file_problems.pop("output_dir", None)
             self._ask()
@@ -292,6 +283,10 @@ class LaunchScreen(Screen[None]):
         self.list.renew()
         self.refresh_bindings()
         self._show_side()
+
+    def _end_edit(self) -> None:
+        self.list.end_edit()
+        self.on_settings_list_settled()  # now, not when the message arrives
 
     # Keys.
 
@@ -360,8 +355,7 @@ class LaunchScreen(Screen[None]):
     def action_sheet(self) -> None:
         """Everything that the run costs, and the dry run."""
         if in_front(self):
-            self.list.end_edit()
-            self.on_settings_list_settled()
+            self._end_edit()
             self.costs.open()
 
     def on_costs_news(self, message: CostsNews) -> None:
@@ -387,24 +381,26 @@ class LaunchScreen(Screen[None]):
 
     def action_clear(self) -> None:
         """All settings back to their defaults."""
+        self._end_edit()
         self.model.clear()
-        self._say_title("")
         self.took_over("All settings are at their defaults. F9 undoes it")
 
     def action_undo(self) -> None:
-        """Back to before the last preset, file or clearing."""
-        if self.model.undo():
-            self._say_title(self._given_title)
-            self.took_over("Undone. F9 again brings it back")
+        """Back to before the last change; an edit that goes on is one."""
+        self._end_edit()
+        turn = self.model.undo()
+        if turn is None:
+            report.tell(self.app, "Nothing was changed here that could be taken back")
         else:
-            report.tell(self.app, "There is nothing to undo: F9 takes back presets, files and F8")
+            self.took_over(undoing.words(turn))
+            if len(turn.names) == 1:
+                self.list.go(turn.names[0])
 
     def action_start(self) -> None:
         """Check everything, then start the run; a second press while that goes on does nothing."""
         if self._starter.busy or self._starter.started:
             return
-        self.list.end_edit()
-        self.on_settings_list_settled()  # now, not when the message arrives
+        self._end_edit()
         wrong = self.model.wrong
         if wrong or self.model.config is None:
             info = settings()[wrong[0]]

@@ -28,6 +28,7 @@ from tui.models import feed as feeding
 from tui.models.choosing import Taken
 from tui.models.facts import Seen
 from tui.models.feed import HUB_SECONDS, Feed
+from tui.models.folders import incomplete
 from tui.models.ledger import ORDER_WORDS, Ledger, Offer
 from tui.models.permission import permission
 from tui.models.table import GUTTER, ModelTable
@@ -132,7 +133,9 @@ class ModelsScreen(Screen[Taken | None]):
         elif isinstance(news, feeding.Answered):
             self._take_answer(news)
         elif isinstance(news, feeding.Looked):
-            self.seen.paths[news.text] = news.model
+            self.seen.paths[news.text], self.seen.below[news.text] = news.model, news.below
+            self.ledger.add(news.below)
+            self._renew()
         else:
             self.seen.code[news.path] = news.brought
         self._say()
@@ -188,9 +191,7 @@ class ModelsScreen(Screen[Taken | None]):
 
     def _say_where(self) -> None:
         models = self.ledger.models
-        bad = sum(bool(model.trouble) for model in models)
-        count = f"{len(models):,} model{'' if len(models) == 1 else 's'}"
-        parts = [count + (f", {bad} cannot be trained" if bad else "")] if models or not self._searching else []
+        parts = [_counted(models)] if models or not self._searching else []
         if self._searching:
             parts.append(f"searching{glyphs().ellipsis}")
         self.query_one(TopBar).set_right(f" {glyphs().dot} ".join([*parts, f"by {ORDER_WORDS[self.ledger.order]}"]))
@@ -342,8 +343,13 @@ class ModelsScreen(Screen[Taken | None]):
             return
         model = self.seen.model(row)
         if model is None:
-            report.tell(self.app, "No model lies there: give the directory that holds config.json", severity="warning")
-        elif facts.incomplete(model):
+            words = (
+                "Take one of the models in it"
+                if self.seen.below.get(row.name)
+                else "Give the directory that holds config.json"
+            )
+            report.tell(self.app, f"No model lies there itself. {words}", severity="warning")
+        elif incomplete(model):
             self._ask_about_the_rest(model)
         elif model.trouble:
             report.tell(self.app, f"It cannot be fine-tuned here: {model.trouble}", severity="warning")
@@ -380,6 +386,14 @@ class ModelsScreen(Screen[Taken | None]):
             report.tell(self.app, "Not taken: it cannot be built without its own code", severity="warning")
         else:
             self.dismiss(taken)
+
+
+def _counted(models: list[Any]) -> str:
+    """How many there are, and how many of them are no good as they are."""
+    part = sum(incomplete(model) for model in models)
+    bad = sum(bool(model.trouble) for model in models) - part
+    said = [f"{len(models):,} model{'' if len(models) == 1 else 's'}"]
+    return ", ".join([*said, *([f"{part} partial"] if part else []), *([f"{bad} cannot be trained"] if bad else [])])
 
 
 def _absolute(name: str) -> str:

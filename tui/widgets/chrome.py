@@ -16,6 +16,7 @@ from tui import format as fmt
 from tui.glyphs import glyphs
 
 Part = tuple[str, str]
+HELP_WHILE_TYPING = "f1"
 
 
 class _Line(Widget):
@@ -142,13 +143,18 @@ class KeyBar(_Line):
 
     def _keys(self) -> list[_Shown]:
         found: dict[str, _Shown] = {}
-        for active in self.screen.active_bindings.values():
-            binding = active.binding
-            if binding.show and active.enabled and binding.action not in found and binding.description:
+        active = self.screen.active_bindings
+        for each in active.values():
+            binding = each.binding
+            if binding.show and each.enabled and binding.action not in found and binding.description:
                 written = binding.key_display or binding.key
                 if glyphs().ascii and not written.isascii():
                     written = binding.key
                 found[binding.action] = _Shown(written, binding.description, binding.action, binding.key)
+        # Where a text is typed, a question mark is a letter: the other key of the help is said instead.
+        other = active.get(HELP_WHILE_TYPING)
+        if other is not None and other.binding.action == "app.help" and "app.help" not in found:
+            found["app.help"] = _Shown("F1", other.binding.description, "app.help", HELP_WHILE_TYPING)
         return list(found.values())
 
     def on_click(self, event: events.Click) -> None:
