@@ -70,8 +70,8 @@ def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int, evaluat
     logits = _logits(costs, compute, tokens)
     adapters, gradients = trained * (adapter + cast), trained * adapter
     optimizer = int(trained * optimizer_bytes(chosen["optim"]))
-    activations = _activations(costs, config, compute, tokens, logits)
-    activations += _recorded(costs, config, compute, tokens, logits)
+    activations = _activations(costs, config, compute, tokens, 0 if _is_recorded(costs, tokens) else logits)
+    activations += _recorded(costs, config, compute, tokens)
     through = evaluated * (3 * costs["layer"]["widest"] + 2 * costs["hidden"]) * compute
     logits = max(logits, _logits(costs, compute, evaluated) + through - activations)
     unfolded = costs["largest_linear"] * compute if quantised else 0
@@ -96,7 +96,7 @@ def _activations(costs: dict[str, Any], config: dict[str, Any], compute: int, to
     """What is kept for the backward pass.
 
     With checkpointing (arXiv 1604.06174): the input of each layer, and what one layer keeps while it is computed again;
-    that comes after the logits are gone, so only what it exceeds them by counts. Without: what every layer keeps.
+    that comes after the logits are gone, so only what it exceeds ``logits`` by counts. Without: what every layer keeps.
     """
     one = tokens * _layer(costs, config, compute, tokens)
     inputs, layers = costs["layers"] * costs["hidden"] * compute * tokens, costs["layers"]
@@ -107,12 +107,16 @@ def _activations(costs: dict[str, Any], config: dict[str, Any], compute: int, to
     return int(layers * one + _passing(costs, compute, tokens)) + _mask(costs, compute, tokens)
 
 
-def _recorded(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: int, logits: int) -> int:
-    """What recorded passes (CUDA graphs) hold for themselves where a larger pass is launched one by one."""
-    most = most_recorded(costs["parameters"])
-    if not costs["chosen"].get("cuda_graphs") or tokens <= most:
+def _is_recorded(costs: dict[str, Any], tokens: int) -> bool:
+    """Whether a pass of so many tokens is recorded as a CUDA graph, which takes nothing of what the logits leave."""
+    return bool(costs["chosen"].get("cuda_graphs")) and tokens <= most_recorded(costs["parameters"])
+
+
+def _recorded(costs: dict[str, Any], config: dict[str, Any], compute: int, tokens: int) -> int:
+    """What recorded passes hold for themselves where a larger pass is launched one by one."""
+    if not costs["chosen"].get("cuda_graphs") or _is_recorded(costs, tokens):
         return 0
-    return _activations(costs, config, compute, most, logits)
+    return _activations(costs, config, compute, most_recorded(costs["parameters"]), 0)
 
 
 def most_recorded(parameters: int) -> int:
