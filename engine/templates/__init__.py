@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -23,6 +24,9 @@ __all__ = ["NAMES", "SETTING", "Known", "absolute", "advice", "control_tokens", 
 
 SETTING = "chat_template_path"
 _LARGEST_FILE = 1_000_000
+# What is given for a template by mistake.
+_OTHER_FILES = frozenset({".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz", ".zip", ".safetensors", ".bin", ".pt", ".gguf",
+                          ".model", ".py", ".yaml", ".yml"})  # fmt: skip
 _OURS = Path(__file__).parent / "own"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -60,7 +64,8 @@ def text(value: str) -> str:
             )
         return _of_folder(folder)
     if is_path(value):
-        raise _bad("does not exist", "Give a .jinja file, a directory with a tokenizer, or a known name", path)
+        why = "is no regular file" if os.path.lexists(path) else "does not exist"
+        raise _bad(why, "Give a .jinja file, a directory with a tokenizer, or a known name", path)
     near = difflib.get_close_matches(value.lower().replace("-", "_").replace(".", "_"), NAMES, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(NAMES[:6])} …; or give a .jinja file"
     raise _bad(f"no chat template goes by the name {clean(value, 60)!r}", hint)
@@ -183,12 +188,12 @@ def _of_folder(folder: Path) -> str:
 
 
 def _of_file(file: Path) -> str:
-    if file.suffix.lower() in (".json", ".safetensors", ".model", ".py"):
+    if file.suffix.lower() in _OTHER_FILES:
         raise _bad("is no chat template", "Give a .jinja file, or the directory with the tokenizer", file)
     if file.stat().st_size > _LARGEST_FILE:
         raise _bad("is too large for a chat template", "Give a .jinja file", file)
     try:
-        found = file.read_text(encoding="utf-8")
+        found = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise _bad("is not UTF-8 text", "Give a .jinja file", file) from None
     return _checked(found, file)
@@ -197,11 +202,15 @@ def _of_file(file: Path) -> str:
 def _checked(template: str, place: Path) -> str:
     if not template.strip():
         raise _bad("is empty", "Give a file with a chat template", place)
-    line, why = reading.fault(template)
+    from engine.templates import parsing
+
+    line, why = parsing.fault(template)
     if why:
         raise _bad(f"cannot be read as a template: {why}", "Correct it, or take a known one", place, line)
     if "messages" not in template:
         raise _bad("never reads the messages of a chat", "Give a chat template in Jinja", place)
+    if "{{" not in template and "{%" not in template:
+        raise _bad("is plain text: nothing in it is Jinja", "Give a chat template in Jinja", place)
     return template
 
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from engine.text import clean
-
 # Every tokenizer.json seen begins with its added tokens; the vocabulary after them is not read.
 _HEAD_BYTES = 4 * 2**20
 _LARGEST_CONFIG = 64 * 2**20
+_LARGEST_TEMPLATE = 1_100_000  # more than is taken for one
 
 
 def own(folder: Path) -> str | None:
     """The chat template of a model directory (the default one, where there are several)."""
     for file in (folder / "chat_template.jinja", folder / "additional_chat_templates" / "default.jinja"):
         try:
-            text = file.read_text(encoding="utf-8") if file.is_file() else ""
+            text = _text(file) if file.is_file() else ""
         except (OSError, UnicodeDecodeError):
             continue
         if text.strip():
@@ -45,17 +45,15 @@ def has_tokenizer(folder: Path) -> bool:
 
 def fault(template: str) -> tuple[int | None, str]:
     """What keeps a chat template from being read, with its line; an empty text if nothing does."""
-    import jinja2
+    from engine.templates import parsing  # jinja is loaded by those who have a template
 
-    # A tag of transformers that jinja does not know; it marks what the assistant says.
-    plain = re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", template)
-    try:
-        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False).parse(plain)
-    except jinja2.TemplateSyntaxError as error:
-        return error.lineno, clean(error.message, 200)
-    except (RecursionError, ValueError):
-        return None, "it is no template"
-    return None, ""
+    return parsing.unreadable(template)
+
+
+def _text(file: Path) -> str:
+    """Of a file that is far too large for a template the beginning, which is enough to see that."""
+    with file.open(encoding="utf-8-sig") as stream:
+        return stream.read(_LARGEST_TEMPLATE)
 
 
 def control_tokens(folder: Path) -> frozenset[str] | None:
@@ -106,7 +104,9 @@ def _decoder(config: dict[str, Any]) -> set[str] | None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        value = orjson.loads(file.read_bytes()) if file.stat().st_size <= _LARGEST_CONFIG else None
+        status = file.stat()
+        usual = stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_CONFIG  # a pipe would be waited for
+        value = orjson.loads(file.read_bytes()) if usual else None
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

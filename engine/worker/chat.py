@@ -25,13 +25,23 @@ def load_tokenizer(config: dict[str, Any], *, renders: bool = True) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(
         config["base_model"], revision=config["revision"], trust_remote_code=config["trust_remote_code"]
     )
-    if template:
-        tokenizer.chat_template = template  # saved with the adapter, so that it is used as it was trained
+    # Saved with the adapter, so that it is used as it was trained.
+    tokenizer.chat_template = template or _proper(tokenizer.chat_template)
     if renders and not tokenizer.chat_template:
         raise CannotTrain(
             f"{config['base_model']} has no chat template, so chats cannot be rendered; set {templates.SETTING} to one"
         )
     return tokenizer
+
+
+def _proper(given: Any) -> Any:
+    """The template of a tokenizer's files, or several by their names; ``None`` for what is none at all."""
+    if isinstance(given, dict):
+        named = {name: text for name, text in given.items() if isinstance(name, str) and _proper(text)}
+        return named or None
+    if not isinstance(given, str) or not given.strip():
+        return None
+    return given.removeprefix("\ufeff")  # an editor's mark, no text
 
 
 def _chosen_template(config: dict[str, Any]) -> str:
@@ -50,6 +60,7 @@ def end_of_turn_ids(tokenizer: Any) -> set[int]:
     ids: set[Any] = {tokenizer.eos_token_id} - {None}
     try:
         chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        bounds.ends(str(tokenizer.chat_template), lambda: tokenizer.apply_chat_template(chat, tokenize=False))
         with bounds.limited():
             bounds.measured(str(tokenizer.apply_chat_template(chat, tokenize=False)), chat)
             rendered = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]

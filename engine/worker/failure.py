@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.text import clean
 from engine.worker import disk
+from engine.worker.bounds import Endless
 
 _GPU_MEMORY = re.compile(r"CUDA out of memory|CUDA error: out of memory|ALLOC_FAILED|CUDA_ERROR_OUT_OF_MEMORY")
 _HOST_MEMORY = re.compile(r"DefaultCPUAllocator|Cannot allocate memory|can't allocate memory", re.IGNORECASE)
@@ -22,6 +23,8 @@ def explain(error: BaseException, step: int, config: dict[str, object]) -> str:
     """The reason of a failed run. ``step`` is the last finished one."""
     if isinstance(error, CannotTrain):
         return clean(error, 400)
+    if isinstance(error, Endless):
+        return f"{clean(error, 300)}, on a row of the data; mend the template, or choose another (chat_template_path)"
     name = type(error).__name__
     text = clean(str(error).strip(), 300)
     where = f" at step {step + 1}" if step else ""

@@ -93,10 +93,9 @@ class Marker:
             template = self.tokenizer.get_chat_template(None, tools)
         except ValueError as error:  # none, or several and none of them the default
             return Way("", "", f"it cannot be told which chat template is meant ({ways.reason(error)})")
-        if not self.assistant_only:
-            return Way(ways.WHOLE, template)
         if template not in self._ways:
-            self._ways[template] = ways.choose(self.tokenizer, template, tools)
+            choose = ways.choose if self.assistant_only else ways.whole
+            self._ways[template] = choose(self.tokenizer, template, tools)
         return self._ways[template]
 
     def mark(self, chat: Chat) -> Marked:
@@ -150,7 +149,7 @@ class Marker:
 
     def remarks(self) -> list[tuple[str, str]]:
         """What people should know about the way rows without tools are marked: a short stable kind, and words."""
-        return self.way().remarks(ends_turns=self.ends_turns()) if self.assistant_only else []
+        return self.way().remarks(ends_turns=not self.assistant_only or self.ends_turns())
 
     def _closed(self, text: str) -> str:
         eos = self.tokenizer.eos_token
@@ -180,6 +179,9 @@ class Marker:
             # A token that begins in the header is the answer's where only space of the header is in it.
             if first and offsets[first - 1][1] > start and not found.text[offsets[first - 1][0] : start].strip():
                 first -= 1
+            # One that ends in the next turn is nobody's where only space of this one is in it.
+            if last > first and offsets[last - 1][1] > end and not found.text[offsets[last - 1][0] : end].strip():
+                last -= 1
             last = self._without_space_after_the_end(ids, offsets, found.text[:end], first, last)
             trained[first:last] = [1] * (last - first)
         return Marked(ids, trained, way.name, self.limit, tuple(found.unproven))

@@ -25,11 +25,14 @@ class Habits:
     """What a template does with every chat.
 
     ``opens``: what it adds to ask for an answer leads right to the answer, as it stands in a whole chat. ``tail``: what it
-    writes after the last turn only.
+    writes after the last turn only. ``footer``: there are words after it that belong to no turn; ``specials`` are the tokens
+    that are never split.
     """
 
     opens: bool = True
     tail: str = ""
+    footer: bool = False
+    specials: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ def find(render: Render, messages: list[Message], habits: Habits) -> Found:
             continue
         end = _end(render, messages, number, found.text, habits)
         start = None if end is None else _start(render, messages, number, found.text, habits)
-        if start is None or end is None or start >= end:
+        if start is None or end is None or start >= end or not _says(found.text[start:end], message):
             found.unproven.append(number)
         else:
             found.spans.append((start, end))
@@ -58,23 +61,85 @@ def find(render: Render, messages: list[Message], habits: Habits) -> Found:
 
 def habits_of(render: Render, specials: Iterable[str]) -> Habits:
     """Learn a template's habits from a chat of one question; ``specials`` are the tokens that are never split."""
-    question, chat = [USER], [USER, ANSWER]
+    question, chat, specials = [USER], [USER, ANSWER], tuple(specials)
     alone, asked = render(question, False), render(question, True)
     whole = render(chat, False)
-    tail = alone[_snapped(alone, len(common(alone, whole)), specials) :]
+    place = len(common(alone, whole))
+    tail = alone[min(_snapped(text, place, specials) for text in (alone, whole)) :]
     if tail and (USER["content"] in tail or not whole.endswith(tail)):
         tail = ""
+    footer, foot = _footer(render, alone, whole, specials)
+    tail = foot or tail
     header = _header(render, question)
-    if asked != alone or header is None or not header.startswith(asked):
-        return Habits(True, tail)
+    if not alone.startswith(asked) or header is None or not header.startswith(asked):
+        return Habits(True, tail, footer, specials)
     # Nothing is added to ask for an answer: the header, if there is one, is known from what two answers have in common.
-    return Habits(not header[len(asked) :].strip(), tail)
+    return Habits(not header[len(asked) :].strip(), tail, footer, specials)
+
+
+def _says(text: str, message: Message) -> bool:
+    """Whether what an answer says stands in a text as it is in the data, but for space, and for thoughts before it.
+
+    Beside a call of a tool some templates write nothing else.
+    """
+    content = message.get("content")
+    if not isinstance(content, str) or content in text or message.get("tool_calls"):
+        return True
+    return "".join(content.rpartition("</think>")[2].split()) in "".join(text.split())
+
+
+def _footer(render: Render, alone: str, whole: str, specials: tuple[str, ...]) -> tuple[bool, str]:
+    """Whether words that are no part of an answer stand behind one that ends a chat, as behind a question that does.
+
+    And those words, where they are always the same.
+    """
+    longer = _tried(render, [USER, ANSWER, USER])
+    rest = "" if longer is None else _behind(ANSWER, whole, longer, specials)
+    if not _has_words(rest, specials):
+        return False, ""
+    if alone.endswith(rest):
+        return True, rest
+    return _has_words(_behind(USER, alone, whole, specials), specials), ""
+
+
+def _behind(last: Message, text: str, longer: str, specials: tuple[str, ...]) -> str:
+    """What a text holds behind its last message where a longer chat goes on."""
+    said = last["content"]
+    if said not in text or said not in longer:
+        return ""
+    rest, others = text.rpartition(said)[2], longer.rpartition(said)[2]
+    return rest[_snapped(rest, len(common(rest, others)), specials) :]
+
+
+def _has_words(text: str, specials: tuple[str, ...]) -> bool:
+    for special in specials:
+        text = text.replace(special, "")
+    return bool(text.strip())
 
 
 def _end(render: Render, messages: list[Message], number: int, text: str, habits: Habits) -> int | None:
-    if number == len(messages) - 1:
+    last = number == len(messages) - 1
+    if last and not habits.footer:
         return len(text)
-    return _length_of_prefix(_tried(render, messages[: number + 1]), text, habits.tail)
+    longer = _tried(render, [*messages, USER] if last else messages[: number + 1])
+    end = _shared(text, longer, habits.specials) if last else _length_of_prefix(longer, text, habits.tail)
+    return end if end is None or not habits.footer else _closed(text, messages[number], end, habits.specials)
+
+
+def _shared(text: str, longer: str | None, specials: tuple[str, ...]) -> int | None:
+    """Where a chat that goes on becomes another text."""
+    if longer is None:
+        return None
+    place = len(common(text, longer))
+    return min(_snapped(one, place, specials) for one in (text, longer))
+
+
+def _closed(text: str, message: Message, end: int, specials: tuple[str, ...]) -> int:
+    """The end of a turn in front of a footer: that may begin as another turn does, after what closes this one."""
+    said = str(message.get("content")).rpartition("</think>")[2].strip()
+    begin = text.rfind(said, 0, end) + len(said) if said and said in text[:end] else end
+    closing = [(at, special) for special in specials if (at := text.find(special, begin, end)) >= 0]
+    return min(at + len(special) for at, special in closing) if closing else end
 
 
 def _start(render: Render, messages: list[Message], number: int, text: str, habits: Habits) -> int | None:

@@ -34,7 +34,7 @@ _FORMAT = 1
 _MOST_REFUSED = 1000
 # Bytes of tokens that a byte of data may become: two numbers of four bytes a token, of half a byte where it is packed.
 _GROWTH, _PACKED_GROWTH = 4, 20
-_CODE = ("tokenising", "tokencache", "crew", "dataset", "many", "marking", "prefixes", "rendering", "ways")
+_CODE = ("tokenising", "tokencache", "crew", "dataset", "many", "marking", "prefixes", "probing", "rendering", "ways")
 # A template may ask for today's date; what it asks for beyond that changes while a run tokenises.
 _CLOCK, _DATE = re.compile(r"strftime_now\s*\(([^)]*)\)"), re.compile(r"""\s*["'](?:%[dbmBAaYyjeU%-]|[^%"'])*["']\s*""")
 Tell = Callable[[int, "int | None"], None]

@@ -96,7 +96,12 @@ def test_what_people_should_know_is_said() -> None:
 
     assert kinds("alpaca") == ["stop-not-trained"] and kinds("qwen3-edited") == ["last-turn-only"]
     assert kinds("qwen3") == ["written-differently"], "with empty thoughts in earlier turns too"
-    assert kinds("deepseek-r1") == kinds("deepseek-r1-edited") == ["prompt-differs"]
+    assert kinds("deepseek-r1") == ["prompt-differs"] and kinds("deepseek-r1-edited") == [
+        "prompt-differs",
+        "leaves-out",
+    ]
+    assert "between <think> and </think>" in dict(Marker(tokenizer("deepseek-r1-edited")).remarks())["leaves-out"]
+    assert kinds("mistral-3") == ["leaves-out"], "the system message stands before a last question only"
     assert "'<think>'" in dict(Marker(tokenizer("deepseek-r1")).remarks())["prompt-differs"]
     assert all(
         kinds(name) == []
