@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.data import files, records, remarks, sources
 from engine.data.duplicates import Duplicates
-from engine.data.faults import Bad, Cancelled
-from engine.data.mapping import to_chat
-from engine.data.options import AS_FOUND, AUTO, MESSAGE_FIELDS, Reading
+from engine.data.faults import Bad, Cancelled, Note
+from engine.data.options import AS_FOUND, AUTO, Reading
 from engine.data.report import FIRST_LINES, DataReport, merged
 from engine.data.shapes import UNKNOWN, Shape, chosen, detect, renamed
 from engine.data.shared import say_repeats
+from engine.data.single import Rows
 from engine.errors import InputError, Problem
 
 Progress = Callable[[int, int], None]
@@ -22,6 +22,7 @@ Stop = Callable[[], bool]
 # How far to look for rows from which the shape can be told.
 _PEEK_ROWS, _PEEK_BYTES = 1000, 8 << 20
 _GOOD_ROWS = 20
+_CELLS_HINT = "The first line names the columns, such as query and response; each line below is a row"
 
 
 def check_file(
@@ -102,9 +103,12 @@ class _Check:
         hint = f"{self.setting} must name a JSONL, JSON, CSV, TSV or Parquet file"
         try:
             if not _exists(self.path):
-                return self.refuse(Bad("missing-file", "does not exist", f"Check {self.setting}"))
+                what = "fits no file" if sources.is_pattern(self.path) else "does not exist"
+                return self.refuse(Bad("missing-file", what, f"Check {self.setting}"))
             if self.path.is_dir():
-                return self.refuse(Bad("not-a-file", "is a directory", hint))
+                return self.refuse(
+                    Bad("not-a-file", "is a directory", f"{hint}; a pattern such as FOLDER/*.jsonl names several")
+                )
             if not self.path.is_file():
                 return self.refuse(Bad("not-a-file", "is no regular file", hint))
             self.read()
@@ -115,7 +119,8 @@ class _Check:
                 Bad("unreadable-file", f"cannot be read: {error.strerror or error}", "Check its permissions")
             )
         if self.report.rows == 0 and not self.report.errors:
-            return self.refuse(Bad("empty-file", "holds no rows", records.ROW_HINT))
+            table = self.report.format.startswith((files.CSV, files.TSV))
+            return self.refuse(Bad("empty-file", "holds no rows", _CELLS_HINT if table else records.ROW_HINT))
         self.sum_up()
         return self.report
 
@@ -142,9 +147,9 @@ class _Check:
         report.format = opened.title
         try:
             stream = records.records(opened)
-            shape, peeked = recognise(stream, self.reading)
+            shape, items = recognise(stream, self.reading)
             report.shape, report.mapping = shape.name, shape.words
-            self.look(chain(peeked, stream), shape, numbered=opened.format == files.JSON)
+            self.look(items, shape, numbered=opened.format == files.JSON)
         finally:
             if stream is not None:
                 stream.close()  # type: ignore[attr-defined]
@@ -156,17 +161,18 @@ class _Check:
 
     def look(self, items: Iterator[tuple[int, records.Item]], shape: Shape, *, numbered: bool) -> None:
         """Each row by itself."""
-        report, fields, duplicates = self.report, dict(self.reading.fields), Duplicates()
+        report, read, duplicates = self.report, Rows(shape, self.reading.fields), Duplicates()
         rows = unanswered = messages = with_tools = 0
         line: int | None = None
         try:
             for line, item in items:
                 rows += 1
                 try:
-                    row = records.parsed(item)
-                    if fields and type(row) is dict:
-                        row = with_names(row, fields, shape)
-                    chat = to_chat(row, shape)
+                    chat = read.chat(item)
+                except Note as note:
+                    rows -= 1
+                    report.tally(note.kind, "warning", line, note.message, note.hint)
+                    continue
                 except Bad as bad:
                     self.bad_row(bad, line, f"row {rows}: " if numbered else "")
                     continue
@@ -175,7 +181,7 @@ class _Check:
                 found, digest = remarks.remarks(chat, item if type(item) is bytes else None)
                 duplicates.add(digest, rows << 32 | line)
                 for kind in found:
-                    unanswered += kind == remarks.NO_ANSWER
+                    unanswered += kind in (remarks.NO_ANSWER, remarks.EMPTY_TEXT)
                     report.tally(kind, "warning", line, "")
         except Bad:
             self.line = line
@@ -208,8 +214,17 @@ class _Check:
             self.report.tallies[remarks.DUPLICATE].count = count
 
     def sum_up(self) -> None:
-        """Where all rows would be left out, nothing is left to train on."""
+        """Where all rows would be left out, nothing is left to train on; where some are bad, they could be left out."""
         report = self.report
+        if report.errors and report.usable and not self.reading.skip:
+            first = report.errors[0]
+            more = "on_bad_rows: skip leaves such rows out"
+            hint = f"{first.hint}{'' if first.hint[-1:] in '.?' else '.'} {more}".strip(" .")
+            report.errors[0] = replace(first, hint=hint)
+        blank = report.tallies.get(remarks.EMPTY_TEXT)
+        if blank is not None and not report.usable and not report.errors:
+            report.errors.append(replace(blank.problem(self.setting, report.rows), severity="error"))
+            report.error_count += 1
         if not report.skipped or report.usable or report.unanswered:
             return
         kind = max(report.skipped, key=lambda name: report.skipped[name])
@@ -219,18 +234,18 @@ class _Check:
         report.error_count += 1
 
 
-def recognise(stream: Iterator[tuple[int, Any]], reading: Reading) -> tuple[Shape, list[tuple[int, Any]]]:
-    """The shape of a file's rows, and the items that were taken from the stream to tell it."""
+def recognise(stream: Iterator[tuple[int, Any]], reading: Reading) -> tuple[Shape, Iterator[tuple[int, Any]]]:
+    """The shape of a file's rows, and all items of the stream, those that were taken from it to tell it included."""
     peeked: list[tuple[int, Any]] = []
     rows: list[dict[str, Any]] = []
-    size = 0
+    size, torn = 0, None
     while len(peeked) < _PEEK_ROWS and size < _PEEK_BYTES:
         try:
             item = next(stream, None)
         except Bad as bad:
             if not peeked:
                 raise
-            peeked.append((peeked[-1][0] + 1, bad))
+            torn = bad
             break
         if item is None:
             break
@@ -245,20 +260,29 @@ def recognise(stream: Iterator[tuple[int, Any]], reading: Reading) -> tuple[Shap
             if len(rows) >= _GOOD_ROWS and (reading.format != AUTO or detect(rows).name != UNKNOWN):
                 break
     listed = [_with_lists(row) for row in rows]
-    return (detect(listed) if reading.format == AUTO else chosen(reading.format, listed)), peeked
+    shape = detect(listed) if reading.format == AUTO else chosen(reading.format, listed)
+    return shape, _from_the_start(peeked, torn, stream)
+
+
+def _from_the_start(
+    peeked: list[tuple[int, Any]], torn: Bad | None, stream: Iterator[tuple[int, Any]]
+) -> Iterator[tuple[int, Any]]:
+    """Where the file broke while its shape was told, it breaks again there: no row is skipped with the rest of the file."""
+    yield from peeked
+    if torn is not None:
+        raise torn
+    yield from stream
 
 
 def _with_lists(row: dict[str, Any]) -> dict[str, Any]:
     """Lists that a table keeps as text, as lists."""
-    from engine.data.mapping import listed
+    from engine.data.mapping import listed, unzipped
 
-    return {key: listed(value) if type(value) is str and value[:1] == "[" else value for key, value in row.items()}
-
-
-def with_names(row: dict[str, Any], fields: dict[str, str], shape: Shape) -> dict[str, Any]:
-    """A row whose fields, and those of its messages, go by the names that are known."""
-    row = renamed(row, {known: own for known, own in fields.items() if known not in MESSAGE_FIELDS} or {})
-    inner = {known: own for known, own in fields.items() if known in MESSAGE_FIELDS}
-    if inner and isinstance(row.get(shape.key), list):
-        row[shape.key] = [renamed(m, inner) if isinstance(m, dict) else m for m in row[shape.key]]
-    return row
+    return {
+        key: listed(value)
+        if type(value) is str and value[:1] == "["
+        else unzipped(value)
+        if type(value) is dict
+        else value
+        for key, value in row.items()
+    }

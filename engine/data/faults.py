@@ -13,6 +13,10 @@ class Bad(Exception):
         self.kind, self.message, self.hint = kind, message, hint
 
 
+class Note(Bad):
+    """Something that a file holds besides its rows, to be said and no row that cannot be used."""
+
+
 class Cancelled(Exception):
     """Whoever asked for a check has withdrawn the question."""
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from engine.data import encodings, tables
 from engine.data.faults import Bad
-from engine.data.jsonscan import list_key
+from engine.data.jsonscan import list_key, speaks
 from engine.data.shapes import ROW_KEYS
 
 HEAD = 256 * 1024
@@ -20,13 +21,22 @@ _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
 JSONL, JSON, CSV, TSV, PARQUET = "JSONL", "JSON", "CSV", "TSV", "Parquet"
 _CONVERT = "Convert it to JSONL, CSV or Parquet"
+_GIVE = "Give a JSONL, JSON, CSV, TSV or Parquet file"
 # What a file's first bytes say that it is, and why it is refused.
 _REFUSED = (
     (b"PK\x03\x04", "zip-file", "is a ZIP archive or a spreadsheet", "Unpack it, or export it as CSV"),
     (b"BZh", "compressed", "is compressed with bzip2", "Unpack it first; gzip can be read as it is"),
     (b"\xfd7zXZ\x00", "compressed", "is compressed with xz", "Unpack it first; gzip can be read as it is"),
     (b"\x28\xb5\x2f\xfd", "compressed", "is compressed with zstd", "Unpack it first; gzip can be read as it is"),
+    (b"\x04\x22\x4d\x18", "compressed", "is compressed with LZ4", "Unpack it first; gzip can be read as it is"),
     (b"7z\xbc\xaf\x27\x1c", "compressed", "is a 7z archive", "Unpack it first"),
+    (b"Rar!", "compressed", "is a RAR archive", "Unpack it first"),
+    (b"\xd0\xcf\x11\xe0", "unknown-format", "is a spreadsheet or document of an old Office", "Export it as CSV"),
+    (b"ORC", "unknown-format", "is an ORC file", _CONVERT),
+    (b"Obj\x01", "unknown-format", "is an Avro file", _CONVERT),
+    (b"FEA1", "arrow-file", "is a Feather file", _CONVERT),
+    (b"\x93NUMPY", "unknown-format", "is a NumPy array", _CONVERT),
+    (b"GGUF", "unknown-format", "holds a model's weights (GGUF), not data", _GIVE),
     (b"ARROW1", "arrow-file", "is an Arrow file", _CONVERT),
     (b"\xff\xff\xff\xff", "arrow-file", "is an Arrow stream", _CONVERT),
     (b"\x89HDF", "unknown-format", "is an HDF5 file", _CONVERT),
@@ -35,8 +45,6 @@ _REFUSED = (
     (b"\x89PNG", "images", "is a picture", "Only text can be trained on here"),
     (b"\xff\xd8\xff", "images", "is a picture", "Only text can be trained on here"),
     (b"version https://git-lfs", "lfs-pointer", "is a Git LFS pointer, not the data", "Fetch the data with git lfs pull"),
-    (b"\xff\xfe", "invalid-utf8", "is UTF-16 text, not UTF-8", "Convert the file to UTF-8"),
-    (b"\xfe\xff", "invalid-utf8", "is UTF-16 text, not UTF-8", "Convert the file to UTF-8"),
     (b"\x80\x02", "unknown-format", "is a Python pickle, which is never opened", _CONVERT),
     (b"\x80\x03", "unknown-format", "is a Python pickle, which is never opened", _CONVERT),
     (b"\x80\x04", "unknown-format", "is a Python pickle, which is never opened", _CONVERT),
@@ -44,6 +52,8 @@ _REFUSED = (
 )  # fmt: skip
 _PAGE = re.compile(rb"\s*<(?:!doctype|html|\?xml)", re.I)
 _OPEN_END = (b"{", b"[", b",", b":")
+_JSON = re.compile(rb'\{\s*"|\[\s*[\[{]')  # no header of a table begins so
+_TABLES, _LINES = (".csv", ".tsv", ".tab"), (".jsonl", ".ndjson", ".jsonlines")
 
 
 class Counted(io.RawIOBase):
@@ -79,20 +89,27 @@ class Opened:
     def __init__(self, path: Path, tick: Callable[[int], None] = lambda done: None) -> None:
         head, self.packed = _head(path)
         self.path, self.tick = path, tick
-        self.format, self.layout = tell(head, path)
-        self.head = head
+        if self.packed and head.startswith((_GZIP, b"PAR1")):
+            what = "is packed with gzip twice" if head.startswith(_GZIP) else "is a Parquet file packed with gzip"
+            raise Bad("compressed", what, "Unpack it first")
+        self.encoding = encodings.told(head)
+        self.head = self.encoding.plain(head)
+        self.format, self.layout = tell(self.head, path)
         self.size = path.stat().st_size
         self.raw = Counted(path, tick)
 
     @property
     def title(self) -> str:
         """The format for people."""
-        return f"{self.format}, gzip" if self.packed else self.format
+        return ", ".join(part for part in (self.format, self.encoding.title, "gzip" if self.packed else "") if part)
 
     def stream(self) -> IO[bytes]:
         """The bytes from the beginning."""
         self._plain = io.BufferedReader(self.raw, _BLOCK)  # kept: it would close the file when it goes
-        return io.BufferedReader(gzip.GzipFile(fileobj=self._plain), _BLOCK) if self.packed else self._plain
+        stream: IO[bytes] = (
+            io.BufferedReader(gzip.GzipFile(fileobj=self._plain), _BLOCK) if self.packed else self._plain
+        )
+        return stream if self.encoding.usual else io.BufferedReader(encodings.Recoded(stream, self.encoding), _BLOCK)
 
     def drain(self) -> None:
         """Read what is left, so that the hash is that of the whole file."""
@@ -134,24 +151,18 @@ def tell(head: bytes, path: Path) -> tuple[str, str]:
     suffix = next((s for s in reversed(suffixes) if s not in (".gz", ".gzip")), "")
     if head.startswith(b"PAR1"):
         return PARQUET, ""
-    for magic, kind, message, hint in _REFUSED:
-        if head.startswith(magic):
-            raise Bad(kind, message, hint)
-    if suffix in (".parquet", ".pq") and head:
-        raise Bad("broken-parquet", "is no Parquet file, whatever its name says", "Copy or download it again")
-    if b"\0" in head[:4096]:
-        raise Bad("unknown-format", "holds binary data", "Give a JSONL, JSON, CSV, TSV or Parquet file")
+    _refuse(head, suffix)
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if _PAGE.match(text):
-        raise Bad("web-page", "is a web page, not data", "The download was perhaps refused: fetch the raw file again")
-    if suffix in (".csv", ".tsv", ".tab"):
+    if suffix in _TABLES and not _JSON.match(text):
         return (CSV if suffix == ".csv" else TSV), ""
-    if suffix in (".jsonl", ".ndjson", ".jsonlines") and not _laid_out(text):
+    if suffix in _LINES and text[:1] in (b"{", b"[") and not _laid_out(text):
         return JSONL, ""
     if text[:1] == b"[":
-        return _bracket(text)
+        return JSON, "list"
     if text[:1] == b"{":
         return _brace(text)
+    if tables.known(text) >= 2:
+        return (TSV if tables.delimiter(text, tabs=False) == "\t" else CSV), ""
     if suffix in (".txt", ".md", ".text", ".rst"):
         raise Bad(
             "bare-text",
@@ -159,11 +170,28 @@ def tell(head: bytes, path: Path) -> tuple[str, str]:
             'Write one {"text": "…"} a line into a JSONL file',
         )
     if suffix in (".yaml", ".yml", ".toml", ".ini", ".py"):
-        raise Bad("unknown-format", "is no data file", "Give a JSONL, JSON, CSV, TSV or Parquet file")
+        raise Bad("unknown-format", "is no data file", _GIVE)
     first = text.split(b"\n", 1)[0]
-    if suffix not in (".json", "") or not first or not any(mark in first for mark in (b",", b"\t", b";", b"|")):
+    if suffix or not first or not any(mark in first for mark in (b",", b"\t", b";", b"|")):
         return JSONL, ""
-    return (JSONL, "") if suffix == ".json" else (CSV, "")
+    return CSV, ""
+
+
+def _refuse(head: bytes, suffix: str) -> None:
+    """What is told by its beginning to be no data of ours."""
+    for magic, kind, message, hint in _REFUSED:
+        if head.startswith(magic):
+            raise Bad(kind, message, hint)
+    if head[257:262] == b"ustar":
+        raise Bad("compressed", "is a tar archive", "Unpack it first")
+    if suffix in (".parquet", ".pq") and head:
+        raise Bad("broken-parquet", "is no Parquet file, whatever its name says", "Copy or download it again")
+    # A zero byte or two among text are said of their row.
+    zeros = head[:4096].count(0)
+    if (zeros > 3 and zeros * 100 > len(head[:4096])) or b"\0" in head[:8]:
+        raise Bad("unknown-format", "holds binary data", _GIVE)
+    if _PAGE.match(head.removeprefix(codecs.BOM_UTF8)):
+        raise Bad("web-page", "is a web page, not data", "The download was perhaps refused: fetch the raw file again")
 
 
 def _laid_out(text: bytes) -> bool:
@@ -172,14 +200,12 @@ def _laid_out(text: bytes) -> bool:
     first, rest = first.rstrip(), rest.strip()
     if first == b"{":
         return rest.startswith((b'"', b"}"))
+    if not rest and first[:1] == b"[":  # a list of rows in one line; a list of messages is one row
+        return not speaks(first)
     second = rest.split(b"\n", 1)[0].rstrip()
     if first == b"[":
         return second.endswith((b",", b"{", b"[", b"]")) or (len(text) < HEAD and rest.endswith(b"]"))
     return first[:1] == b"[" and first.endswith((b"},", b"{"))
-
-
-def _bracket(text: bytes) -> tuple[str, str]:
-    return JSON, "list"
 
 
 def _brace(text: bytes) -> tuple[str, str]:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import IO
 
-from engine.data.faults import Bad
+from engine.data.faults import Bad, Note
+from engine.text import clean
 
 # Everything up to the next bracket that stands outside a string; possessive, so that it never goes back.
 _NEXT = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+[\[\]{}]', re.S)
@@ -23,6 +24,12 @@ _BLANK = b" \t\r\n,"
 def too_long() -> Bad:
     """That one row is longer than can be sense."""
     return Bad("row-too-long", f"is longer than {MAX_ROW >> 20} MB", "Cut it into several rows")
+
+
+def speaks(head: bytes) -> bool:
+    """Whether a list that begins so holds messages, and no rows."""
+    within = _PLAIN.match(head, head.find(b"{") + 1)
+    return within is not None and _SPEAKER.search(within.group()) is not None
 
 
 def list_key(head: bytes) -> str | None:
@@ -50,6 +57,10 @@ def list_key(head: bytes) -> str | None:
     return None
 
 
+def _word(key: bytes) -> str:
+    return clean(key.decode("utf-8", "replace"), 40)
+
+
 def elements(stream: IO[bytes], layout: str) -> Iterator[tuple[int, bytes | Bad]]:
     """Line and text of each element of a list, of a list in an object, or of values one after another.
 
@@ -70,7 +81,9 @@ class _Scan:
         self.start = -1  # of the element that has begun
         self.over = False
         self._elements = 0
-        self._key = self._begun = False
+        self._key = b""  # of the list that has just begun
+        self._read = ""  # the key of the list that is read
+        self._begun = False
         self._line, self._counted = 1, 0
 
     def run(self) -> Iterator[tuple[int, bytes | Bad]]:
@@ -102,28 +115,25 @@ class _Scan:
         """One bracket; what came before it since the last one begins at ``place``."""
         opens = self.buffer[at] in _OPEN
         if self.over and self.layout == "list":
-            if opens and self.depth == 0:
-                yield (
-                    self._number(at),
-                    Bad("broken-json", "broken JSON: something follows the end of the list", "Keep one list in a file"),
+            if opens and self.depth == 0:  # to leave out what follows as if it were one row would lose rows
+                why = (
+                    f"broken JSON: another list or object begins in line {self._number(at)}, after the end of the list"
                 )
+                raise Bad("broken-json", why, "Keep one list in a file")
         elif self.level is None:
             self._look_for_list(place, at, opens)
         elif opens and self.depth == self.level and self.start < 0 and not self.over:
-            yield from self._between(place, at)
-            if self.layout != "values" and self._elements and b"," not in self.buffer[place:at]:
-                yield (
-                    self._number(at),
-                    Bad("broken-json", "broken JSON: there is no comma before this row", "Put one there"),
-                )
+            yield from self._between(place, at, 0 if self.layout == "values" or not self._elements else 1)
             self.start = at
         elif not opens and self.depth == self.level + 1 and self.start >= 0:
             yield self._number(self.start), self.buffer[self.start : at + 1]
             self.start = -1
             self._elements += 1
         elif not opens and self.depth == self.level and not self.over:
-            yield from self._between(place, at)
+            yield from self._between(place, at, 0)
             self.over = self.layout in ("list", "object")
+        elif self.over and self.layout == "object":
+            yield from self._further(place, at, opens)
         if not opens and self.depth == 0:
             yield self._number(at), self.buffer[at : at + 1]  # closes what was never opened
         else:
@@ -132,10 +142,22 @@ class _Scan:
     def _look_for_list(self, place: int, at: int, opens: bool) -> None:
         """Whether the first element of the list in an object begins here."""
         if opens and self._key and not self.buffer[place:at].strip():
-            self.level, self.start = self.depth, at
+            self.level, self.start, self._read = self.depth, at, _word(self._key)
             return
+        self._key = self._list_key(place, at, opens)
+
+    def _list_key(self, place: int, at: int, opens: bool) -> bytes:
+        """The key of a list in the object that begins here."""
         a_list = opens and self.depth == 1 and self.buffer[at : at + 1] == b"["
-        self._key = a_list and bool(_KEY.search(self.buffer[max(place, at - 4096) : at]))
+        found = _KEY.search(self.buffer[max(place, at - 4096) : at]) if a_list else None
+        return found.group(1) if found else b""
+
+    def _further(self, place: int, at: int, opens: bool) -> Iterator[tuple[int, Bad]]:
+        """Say that another list of objects follows."""
+        if opens and self._key and not self.buffer[place:at].strip():
+            why = f"also holds objects under {_word(self._key)!r}, which are not read: the rows are those under {self._read!r}"
+            yield self._number(at), Note("further-list", why, "Give them a file of their own if they are data, too")
+        self._key = self._list_key(place, at, opens)
 
     def _end(self, place: int) -> Iterator[tuple[int, bytes | Bad]]:
         rest = self.buffer[place:].lstrip(_BLANK)
@@ -146,8 +168,15 @@ class _Scan:
         elif rest and (not self.over or self.layout == "list"):
             yield self._number(len(self.buffer) - len(rest)), rest.rstrip(_BLANK)
 
-    def _between(self, begin: int, end: int) -> Iterator[tuple[int, bytes | Bad]]:
+    def _between(self, begin: int, end: int, commas: int) -> Iterator[tuple[int, bytes | Bad]]:
+        """What stands between two rows, or before the end: nothing but so many commas."""
         gap = self.buffer[begin:end]
+        if not gap.strip(_BLANK) and gap.count(b",") != commas:
+            if commas and b"," not in gap:
+                why, hint = "there is no comma before this row", "Put one there"
+            else:
+                why, hint = "a comma stands where none belongs", "Take it out; was a row lost there?"
+            yield self._number(end), Bad("broken-json", f"broken JSON: {why}", hint)
         for word in gap.strip(_BLANK).split(b","):
             if word.strip():
                 yield self._number(begin + len(gap) - len(gap.lstrip(_BLANK))), word.strip()

@@ -26,6 +26,7 @@ NAMES: Mapping[str, str] = _NAMES
 SHAREGPT_NAMES: Mapping[str, str] = {**_NAMES, **FOREIGN}
 _PLAIN = frozenset(("system", "user", "assistant"))
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
+_THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
 _THOUGHTS = ("reasoning", "thinking")
 _CALLS = ("tool_call", "tool_use", "function_call")
 _MEDIA = ("image", "video", "audio", "file")
@@ -45,7 +46,29 @@ def convert(raw: list[Any], names: Mapping[str, str], role_key: str, content_key
         if type(content) is str and type(role) is str and role in _PLAIN and len(message) == 2 and usual:
             out.append(message)  # as nearly all of them are
         else:
-            out.append(_converted(message, number, names, role_key, content_key))
+            out += _results(message, number) or [_converted(message, number, names, role_key, content_key)]
+    return out
+
+
+def _results(message: Message, number: int) -> list[Message]:
+    """A user's turn in which tools answer, as Anthropic's: a turn of each tool, then what the user says besides."""
+    parts = message.get("content")
+    if type(parts) is not list or message.get("role") != "user":
+        return []
+    results = [part for part in parts if isinstance(part, dict) and part.get("type") == "tool_result"]
+    out: list[Message] = []
+    for part in results:
+        content = part.get("content")
+        turn: Message = {
+            "role": "tool",
+            "content": "" if content is None else _result(content, number, "content", True),
+        }
+        if isinstance(part.get("tool_use_id"), str):
+            turn["tool_call_id"] = part["tool_use_id"]
+        out.append(turn)
+    rest = [part for part in parts if part not in results]
+    if results and rest:
+        out.append({"role": "user", "content": _text(rest, number, "content", True)})
     return out
 
 
@@ -62,7 +85,9 @@ def _converted(message: Message, number: int, names: Mapping[str, str], role_key
     out: Message = {"role": role}
     if role == "assistant":
         calls = message.get("tool_calls") or message.get("function_call")
-        thought = message.get("reasoning_content")
+        thought = next(
+            (message[key] for key in _THOUGHT_KEYS if isinstance(message.get(key), str) and message[key]), None
+        )
         if type(content) is list:
             content, inner, thoughts = _sorted(content)
             calls, thought = calls or inner, thought or thoughts
@@ -116,9 +141,24 @@ def _role(message: Message, number: int, names: Mapping[str, str], key: str) -> 
     return role
 
 
+def text_of(content: Any, key: str) -> str:
+    """A text that may be written in parts, of a field of a row. Raises :class:`Bad`."""
+    if type(content) is str:
+        return content
+    if isinstance(content, list):
+        try:
+            return "".join(_part(part, 0, place, key) for place, part in enumerate(content, 1))
+        except Bad as bad:
+            raise Bad(bad.kind, bad.message.removeprefix("message 0: ").replace("message 0", key), bad.hint) from None
+    hint = f"{key} must be text; call it otherwise if it is something else"
+    raise Bad("bad-content", f"{key} is {kind_of(content)}, not text", hint)
+
+
 def _text(content: Any, number: int, key: str, present: bool) -> str:
     if type(content) is str:
         return content
+    if isinstance(content, dict) and content.get("type") in _TEXT_PARTS[:-1]:  # one part without its list
+        content = [content]
     if isinstance(content, list):
         return "".join(_part(part, number, place, key) for place, part in enumerate(content, 1))
     what = f"is {kind_of(content)}, not text" if present else "is missing"
@@ -221,10 +261,13 @@ def _tool(tool: Any, number: int) -> Any:
             tool = orjson.loads(tool)
         except orjson.JSONDecodeError:
             pass
-    if not isinstance(tool, dict):
-        raise Bad(
-            "bad-tools", f"tool {number} is {kind_of(tool)}, not an object", "Describe each tool by a JSON schema"
-        )
+    if not isinstance(tool, dict) or not tool:
+        what = "empty" if tool == {} else f"{kind_of(tool)}, not an object"
+        raise Bad("bad-tools", f"tool {number} is {what}", "Describe each tool by a JSON schema")
+    if "function" in tool or tool.get("type") == "function":
+        function = tool.get("function", tool)
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+            raise Bad("bad-tools", f"tool {number} has no name", "Describe each tool by a JSON schema")
     if "function" not in tool and isinstance(tool.get("name"), str):
         return {"type": "function", "function": tool}  # the form that templates know
     return tool

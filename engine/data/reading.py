@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from engine.data import files, records
 from engine.data.chat import Chat, Message
-from engine.data.checking import recognise, with_names
-from engine.data.faults import Bad
-from engine.data.mapping import to_chat
+from engine.data.checking import recognise
+from engine.data.faults import Bad, Note
 from engine.data.options import AS_FOUND, Reading
+from engine.data.single import Rows
 from engine.errors import InputError, Problem
 
 
@@ -30,20 +29,20 @@ def read_chats(path: Path, reading: Reading = AS_FOUND) -> Iterator[Chat]:
 
 def numbered_chats(path: Path, reading: Reading = AS_FOUND) -> Iterator[tuple[int, Chat]]:
     """Like :func:`read_chats`, each chat with its line (of a Parquet file: the number of its row)."""
-    fields, line = dict(reading.fields), None
+    line = None
     try:
         opened = files.Opened(path)
     except Bad as bad:
         raise InputError(Problem(bad.kind, bad.message, bad.hint, file=str(path))) from None
     stream = records.records(opened)
     try:
-        shape, peeked = recognise(stream, reading)
-        for line, item in chain(peeked, stream):
+        shape, items = recognise(stream, reading)
+        rows = Rows(shape, reading.fields)
+        for line, item in items:
             try:
-                row = records.parsed(item)
-                if fields and type(row) is dict:
-                    row = with_names(row, fields, shape)
-                chat = to_chat(row, shape)
+                chat = rows.chat(item)
+            except Note:
+                continue
             except Bad:
                 if reading.skip:
                     continue

@@ -11,6 +11,7 @@ from engine.data.messages import FOREIGN
 
 NO_ANSWER = "no-answer"
 EMPTY_ANSWER, EMPTY_TURN = "empty-answer", "empty-turn"
+EMPTY_TEXT = "empty-text"
 ROLES_ORDER, LAST_TURN = "roles-order", "last-turn"
 CONTROL, DAMAGED, MARKS = "control-characters", "damaged-text", "template-marks"
 LONG, DUPLICATE = "long-row", "duplicate"
@@ -23,6 +24,7 @@ LONG_CHARACTERS = 1_000_000
 WORDS = {
     NO_ANSWER: ("has no assistant's answer", "have no assistant's answer",
                 "They are left out where only the assistant's turns are learned"),
+    EMPTY_TEXT: ("holds no text", "hold no text", "They teach nothing: take them out"),
     EMPTY_ANSWER: ("has an empty answer among others", "have an empty answer among others",
                    "The model learns to say nothing there"),
     EMPTY_TURN: ("has an empty turn of the user", "have an empty turn of the user", "Check where the text was lost"),
@@ -54,7 +56,7 @@ _MARKS = re.compile(
     r"<\|(?:im_start|im_end|eot_id|start_header_id|end_header_id|endoftext|end|user|assistant|system)\|>"
 )
 # Marks by which other tools leave a message out of what is learned.
-_MUTES = re.compile(rb'"(?:(?:loss_)?weight"\s*:\s*0(?:\.0*)?|train(?:ing)?"\s*:\s*false)\s*[,}]')
+_MUTES = re.compile(rb'"(?:(?:loss_)?weight"\s*:\s*0(?:\.0*)?|(?:train(?:ing)?|loss)"\s*:\s*false)\s*[,}]')
 _known_orders: dict[str, tuple[str, ...]] = {}
 _NOTHING: tuple[str, ...] = ()
 
@@ -81,7 +83,12 @@ def remarks(chat: Chat, raw: bytes | None) -> tuple[tuple[str, ...] | list[str],
         and any("<|" in text and _MARKS.search(text) for text in texts)
     ):
         found.append(MARKS)
-    if raw is not None and (b'weight"' in raw or b'"train' in raw) and _MUTES.search(raw) and _muted(raw):
+    if (
+        raw is not None
+        and (b'weight"' in raw or b'"train' in raw or b'"loss"' in raw)
+        and _MUTES.search(raw)
+        and _muted(raw)
+    ):
         found.append(MUTED)
     if (raw is None or len(raw) > LONG_CHARACTERS) and sum(map(len, texts)) > LONG_CHARACTERS:
         found.append(LONG)
@@ -98,7 +105,7 @@ def _empty(chat: Chat, pattern: str, texts: list[str], found: list[str]) -> None
         elif letter == "u" and (not text or text.isspace()) and EMPTY_TURN not in found:
             found.append(EMPTY_TURN)
     if empty == answers:
-        found.append(NO_ANSWER)
+        found.append(NO_ANSWER if chat.text is None else EMPTY_TEXT)
     elif empty:
         found.append(EMPTY_ANSWER)
 
@@ -133,7 +140,7 @@ def _muted(raw: bytes) -> bool:
         str(m.get("role") or m.get("from")).lower() in _ANSWERING
         and (
             any(m.get(key) == 0 for key in ("weight", "loss_weight"))
-            or any(m.get(key) is False for key in ("train", "training"))
+            or any(m.get(key) is False for key in ("train", "training", "loss"))
         )
         for m in messages
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,10 @@ class DataReport:
         self.tallies[kind].add(str(self.path), line, message, hint)
 
     def warnings(self, setting: str | None = None) -> list[Problem]:
-        """One for each kind of warning. Rows without an answer are said elsewhere."""
-        return [tally.problem(setting, self.rows) for tally in self.tallies.values()
-                if tally.severity == "warning" and tally.kind != NO_ANSWER]  # fmt: skip
+        """One for each kind of warning and of rows that are skipped. Rows without an answer are said elsewhere."""
+        said = [tally for tally in self.tallies.values() if tally.kind in self.skipped or tally.severity == "warning"]
+        found = [tally.problem(setting, self.rows) for tally in said if tally.kind != NO_ANSWER]
+        return [replace(problem, severity="warning") for problem in found]
 
     def samples(self, assistant_only: bool = True) -> int:
         """How many rows are trained on: those that are left, limited or repeated as the sources ask for."""

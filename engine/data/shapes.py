@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.data.faults import Bad
 from engine.data.messages import FOREIGN
+from engine.text import clean
 
 MESSAGES, SHAREGPT, ALPACA = "messages", "sharegpt", "alpaca"
 PROMPT, QUERY, TEXT, UNKNOWN = "prompt_completion", "query_response", "text", "unknown"
@@ -23,6 +24,11 @@ PAIRS = (("prompt", "completion", PROMPT), ("prompt", "response", PROMPT), ("pro
          ("query", "response", QUERY), ("question", "answer", QUERY), ("question", "response", QUERY), ("query", "answer", QUERY),
          ("input", "output", QUERY), ("inputs", "targets", QUERY), ("problem", "solution", QUERY), ("user", "assistant", QUERY),
          ("human", "assistant", QUERY), ("input", "target", QUERY), ("q", "a", QUERY))  # fmt: skip
+# Fields of a message that say who speaks, with that of what is said.
+SPEAKERS = {"role": "content", "from": "value", "speaker": "text", "author": "text", "sender": "text"}
+_SAID = ("content", "value", "parts", "text", "message", "utterance")
+_QUESTIONS = tuple((question, answer) for question, answer, _ in PAIRS)
+_TEXTS = ("content", "contents", "body", "document", "article", "story")
 # Keys by which a JSON object is a row itself, and no object that holds rows.
 ROW_KEYS = frozenset((*LIST_KEYS, "instruction", "prompt", "query", "question", "text", "history", "tools", "images",
                       "chosen", "rejected"))  # fmt: skip
@@ -47,7 +53,7 @@ class Shape:
         if self.name == MESSAGES:
             return f"{self.key} with {self.role} and {self.content}"
         if self.name == SHAREGPT:
-            if self.role not in ("role", "from"):
+            if self.role not in SPEAKERS:
                 return f"{self.key} with {self.role} (the user's) and {self.content} (the assistant's)"
             return f"{self.key} with {self.role} and {self.content}; human is the user, gpt the assistant"
         if self.name == ALPACA:
@@ -139,18 +145,23 @@ def pair_of(turn: Any) -> tuple[str, str] | None:
 
 
 def _message_keys(message: dict[str, Any]) -> tuple[str, str] | None:
-    if "role" in message:
-        return "role", next((key for key in ("content", "value", "parts") if key in message), "content")
-    if "from" in message:
-        return "from", "content" if "content" in message and "value" not in message else "value"
-    return None
+    """Who speaks and what is said."""
+    who = next((key for key in SPEAKERS if key in message), None)
+    if who is None:
+        return None
+    return who, next((key for key in (SPEAKERS[who], *_SAID) if key in message), SPEAKERS[who])
 
 
 def _list_key(rows: Sequence[dict[str, Any]]) -> str:
     """A field of another name that holds messages."""
     for row in rows[:50]:
         for key, value in row.items():
-            if isinstance(value, list) and value and isinstance(value[0], dict) and _message_keys(value[0]):
+            if (
+                isinstance(value, list)
+                and value
+                and isinstance(value[0], dict)
+                and not {"role", "from"}.isdisjoint(value[0])
+            ):
                 return key
     return ""
 
@@ -164,10 +175,36 @@ def renamed(row: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
 
 def unknown(row: dict[str, Any]) -> Bad:
     """That a row has no shape that is known; its fields are named."""
-    from engine.text import clean
-
-    names = ", ".join(clean(key, 30) for key in list(row)[:8])
-    hint = "Name its fields, for example --data_format query_response --data_fields query=COLUMN,response=COLUMN"
     if not row:
         return Bad("no-messages", "has no messages", 'A row is {"messages": [{"role": …, "content": …}]}')
+    names = ", ".join(clean(key, 30) for key in list(row)[:8])
+    hint = "Name its fields, for example --data_format query_response --data_fields query=COLUMN,response=COLUMN"
+    nothing = next((key for key in (*LIST_KEYS, "text") if key in row and row[key] is None), None)
+    if nothing is not None:
+        return Bad(
+            "no-messages" if nothing in LIST_KEYS else "bad-content", f"{nothing} is null", "Each row must have it"
+        )
+    broken = next((key for key in LIST_KEYS if isinstance(row.get(key), str) and row[key].lstrip()[:1] == "["), None)
+    if broken is not None:
+        return Bad("no-messages", f"{broken} is text, not a list: it begins as one, but is no JSON", "Write it as JSON")
+    if "rejected" in row or "chosen" in row:
+        only = "To learn from the better answers only: --data_format prompt_completion --data_fields completion=chosen"
+        return Bad(
+            "preference-pairs", f"holds preferences, which cannot be trained on here; its fields are {names}", only
+        )
+    if "input_ids" in row:
+        return Bad(
+            "unknown-shape",
+            f"holds token ids, not text; its fields are {names}",
+            "Give the text that they were made from",
+        )
+    if _message_keys(row) is not None and any(key in row for key in _SAID):
+        return Bad("unknown-shape", f"is a message by itself, not a row; its fields are {names}",
+                   'Put all messages of a chat into one row: {"messages": [{"role": …, "content": …}]}')  # fmt: skip
+    asked = next((question for question in ("instruction", *dict(_QUESTIONS)) if question in row), None)
+    if asked is not None:
+        answers = ", ".join(dict.fromkeys((*ANSWERS, *(a for q, a, _ in PAIRS if q == asked))))
+        return Bad("unknown-shape", f"has {asked} and no answer to it ({answers}); its fields are {names}", hint)
+    if any(isinstance(row.get(key), str) for key in _TEXTS):
+        hint = "To learn a field as plain text: --data_format text --data_fields text=COLUMN"
     return Bad("unknown-shape", f"has none of the fields that are known; it has {names}", hint)

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from engine.errors import InputError, Problem
 from engine.paths import expand
 
-_AMOUNT = re.compile(r"(.+):(x\d{1,4}|\d{1,12}|\d{1,3}(?:\.\d+)?%)", re.S)
+_AMOUNT = re.compile(r"(.+):(x\d{1,4}|\d{1,12}|\d{1,3}(?:\.\d+)?%)", re.S | re.A)
+_MEANT = re.compile(r"(.+):([^:/]{0,20})", re.S)
 _PATTERN = re.compile(r"[*?[]")
 _Row = TypeVar("_Row")
 
@@ -108,6 +109,11 @@ def _split(text: str) -> list[str]:
 def _source(text: str, setting: str) -> Source:
     match = None if _is_file(text) else _AMOUNT.fullmatch(text)
     if match is None:
+        meant = None if _is_file(text) else _MEANT.fullmatch(text)
+        if meant is not None and _is_file(meant.group(1)):
+            said = f"asks for a part of a file that cannot be understood ({meant.group(2)})"
+            raise InputError(Problem("bad-amount", said, "1000 means at most so many rows, 25% a share, x2 each row twice",
+                                     setting=setting, file=meant.group(1)))  # fmt: skip
         return Source(expand(text))
     amount = match.group(2)
     if float(amount.strip("x%")) <= 0:
@@ -117,6 +123,11 @@ def _source(text: str, setting: str) -> Source:
         raise InputError(Problem("bad-amount", f"asks for more than all rows of a file ({amount})", "x2 takes each row twice",
                                  setting=setting, file=match.group(1)))  # fmt: skip
     return Source(expand(match.group(1)), amount)
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a name was meant to stand for files that it fits."""
+    return _PATTERN.search(str(path)) is not None
 
 
 def _matches(source: Source) -> list[Source]:

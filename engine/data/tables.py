@@ -17,12 +17,22 @@ _DELIMITERS = (",", "\t", ";", "|")
 _SAMPLE_LINES = 20
 _KNOWN = frozenset((*FIELDS, "context", "answer", "question", "chosen", "rejected"))
 MAX_CELL = 16 << 20
+_SEPARATOR = re.compile("sep=([,\t;|])\r?\n")  # a line before the header by which spreadsheets know the mark
 _LOST = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8
+
+
+def known(head: bytes) -> int:
+    """How many columns of a first line have names that are known."""
+    mark = delimiter(head, tabs=False)
+    names = head.split(b"\n", 1)[0].decode("utf-8", "replace").split(mark)
+    return sum(name.strip(' \r"').lower() in _KNOWN for name in names)
 
 
 def delimiter(head: bytes, *, tabs: bool) -> str:
     """What stands between cells: the mark with which the first line names most fields that are known, then most cells."""
     text = head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    if said := _SEPARATOR.match(text):
+        return said.group(1)
     lines = text.splitlines(keepends=True)[:_SAMPLE_LINES]
 
     def worth(mark: str) -> tuple[int, int, bool]:
@@ -65,7 +75,7 @@ def rows(stream: IO[bytes], mark: str) -> Iterator[tuple[int, dict[str, Any] | B
 
 
 def _header(cells: list[str]) -> list[str]:
-    names = [name.strip() for name in cells]
+    names = [_LOST.sub("\ufffd", name.strip()) for name in cells]
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise Bad("bad-header", f"names the column {clean(twice, 40)!r} twice", "Give each column a name of its own")
@@ -85,6 +95,8 @@ def _decoded(stream: IO[bytes]) -> Iterator[str]:
     while line := stream.readline(MAX_ROW):
         if first:
             line, first = line.removeprefix(codecs.BOM_UTF8), False
+            if _SEPARATOR.match(line.decode("utf-8", "replace")):
+                line = b"\n"
         yield line.decode("utf-8", "surrogateescape")
 
 

@@ -10,13 +10,22 @@ import orjson
 import pyarrow
 import pyarrow.parquet
 
-BROKEN = (pyarrow.ArrowException, UnicodeDecodeError)
+# What pyarrow and the conversion of a value raise; a time beyond the calendar is an OverflowError.
+BROKEN = (pyarrow.ArrowException, UnicodeDecodeError, OverflowError)
 _ROWS = 512
+
+
+class Twice(ValueError):
+    """Two columns of one name: which of them is meant cannot be told."""
 
 
 def lines(path: Path) -> Iterator[bytes]:
     """First ``#`` and the number of rows, then each row as a JSON line."""
     with pyarrow.parquet.ParquetFile(path, pre_buffer=False, memory_map=True) as file:
+        names = file.schema_arrow.names
+        again = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if again is not None:
+            raise Twice(again)
         yield b"#%d\n" % file.metadata.num_rows
         for batch in file.iter_batches(batch_size=_ROWS):
             for row in batch.to_pylist(maps_as_pydicts="lossy"):
@@ -34,6 +43,11 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _plain(value: Any) -> str:
-    """What JSON has no word for; bytes are pictures and the like, of which only the size is told."""
-    return f"<{len(value)} bytes>" if isinstance(value, bytes) else str(value)
+def _plain(value: Any) -> Any:
+    """What JSON has no word for. Some tools write texts as bytes; other bytes are pictures and the like, and no text."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"bytes": len(value)}

@@ -33,6 +33,8 @@ def main() -> int:
     try:
         for line in parquet.lines(Path(sys.argv[1])):
             out.write(line)
+    except parquet.Twice as error:
+        return refuse("duplicate-field", f"has two columns named {error}", "Rename or remove one of them")
     except MemoryError:
         return refuse(
             "row-too-long", "holds groups of rows that do not fit into memory", "Write it with smaller row groups"

@@ -1,7 +1,7 @@
 """Public instruction data read as they are: counts as plain Python counts them, and exactly the assistant's words learned.
 
 What is expected is worked out here from the raw rows, without the code that is tested. Parquet, and prompt with completion, were
-found only with columns of names of their own, which ``data_fields`` names, and Parquet without nested rows. Shapes and formats
+found only with columns of names of their own, which ``data_fields`` names, and Parquet with lists but without messages. Shapes and formats
 that no package was found to hold are public rows written anew in them (``ANEW``): that is said where they are made.
 """
 
@@ -133,7 +133,8 @@ def turns_of(row: Row) -> tuple[int, list[Turn]]:
     question, answer = next((q, a) for q, a in (("prompt", "completion"), ("query", "response"), ("question", "answer"),
                                                 ("q", "a"), ("input", "target")) if q in row and a in row)  # fmt: skip
     sides = [len(row[key]) if isinstance(row[key], list) else 1 for key in (question, answer)]
-    words = text_of(row[answer]) if isinstance(row[answer], str) else text_of(row[answer][0]["content"])
+    said = row[answer][0] if isinstance(row[answer], list) else row[answer]
+    words = text_of(said if isinstance(said, str) else said["content"])
     return sum(sides), [Turn(words)]
 
 
@@ -279,7 +280,7 @@ class Anew(NamedTuple):
     """Public rows written in a shape or format of which no package was found to hold data under names that are known.
 
     No package was found to hold any TSV with a question or a text, ShareGPT with roles, ``history``, ``tools`` as a list, parts
-    with ``text`` (with ``value`` there are), completions as messages, nested rows in Parquet, or gzip.
+    with ``text`` (with ``value`` there are), completions as messages, messages in Parquet, or gzip.
     """
 
     name: str

@@ -62,7 +62,11 @@ def test_bad_rows_are_refused_or_skipped(good: dict[str, Any], tmp_path: Path) -
     ]
     result = checked({**good, "train_path": str(bad), "on_bad_rows": "skip"})
     assert result.ok and result.plan is not None and result.plan.train_rows == 1
-    (warning,) = result.warnings
+    warning, *rows = result.warnings
+    assert [(p.kind, p.file, p.line, p.severity) for p in rows] == [
+        ("not-a-chat", str(bad), 2, "warning"),
+        ("no-messages", str(bad), 3, "warning"),
+    ]
     assert warning.kind == "skipped-rows" and "2 of 3 rows" in warning.message and "not-a-chat 1" in warning.message
     assert result.data_record()["train"]["skipped"] == {"not-a-chat": 1, "no-messages": 1}
 
