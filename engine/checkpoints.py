@@ -8,7 +8,6 @@ headers. No pickle is ever loaded.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from engine import tensorfiles
 from engine.rundir import RunDir, read_json
 
 MANIFEST = "manifest.json"
@@ -242,35 +242,13 @@ def _pickle_complete(path: Path) -> bool:
 
 
 def safetensors_complete(path: Path) -> bool:
-    """Whether a safetensors file is as long as its header says (format: 8 bytes length, JSON header, data)."""
-    header = safetensors_header(path)
-    if header is None:
-        return False
-    ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-        return path.stat().st_size == 8 + length + max(ends, default=0)
-    except (OSError, struct.error):
-        return False
+    """Whether a safetensors file is what its header says, and as long."""
+    return safetensors_header(path) is not None
 
 
 def safetensors_header(path: Path) -> dict[str, Any] | None:
     """The header of a safetensors file: tensor names to dtype, shape and data_offsets; ``None`` if damaged."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if not 2 <= length <= 100_000_000:
-                return None
-            header = json.loads(file.read(length))
-    except (OSError, ValueError, struct.error, RecursionError):
-        return None
-    ok = isinstance(header, dict) and all(
-        isinstance(v, dict) and isinstance(v.get("data_offsets"), list) and len(v["data_offsets"]) == 2
-        for k, v in header.items()
-        if k != "__metadata__"
-    )
-    return header if ok else None
+    return tensorfiles.tensors(path)[0]
 
 
 def _recorded_step(path: Path) -> int | None:

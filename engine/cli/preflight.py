@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from engine.cli import UsageParser
@@ -36,6 +38,7 @@ def run(verb: str, arguments: list[str]) -> int:
     parser.add_argument("--dry_run", "--dry-run", action="store_true",
                         help="do two real steps over the longest rows, and measure memory and time")  # fmt: skip
     flags.add_flags(parser)
+    unknown: list[str] = []
     try:
         namespace, unknown = parser.parse_known_args(arguments)
         values = flags.values_from(namespace)
@@ -43,7 +46,7 @@ def run(verb: str, arguments: list[str]) -> int:
         config = parse(values)
         ask_consent(config, arguments)
     except InputError as error:
-        found = Sheet(errors=error.problems)
+        found = Sheet(errors=[_placed(problem, unknown) for problem in error.problems])
     else:
         inspector = inspector_of(config)
         try:
@@ -59,6 +62,11 @@ def run(verb: str, arguments: list[str]) -> int:
     return EXIT_DONE if found.ok else EXIT_BAD_INPUT
 
 
+def _placed(problem: Problem, unknown: list[str]) -> Problem:
+    """A problem with a word that is no setting's is that word's."""
+    return problem if problem.where or not unknown else replace(problem, setting=clean(unknown[0], 60))
+
+
 class _Parser(UsageParser):
     """Says what is wrong with the command line in the JSON document, where one was asked for."""
 
@@ -71,7 +79,10 @@ class _Parser(UsageParser):
     def error(self, message: str) -> NoReturn:
         """As always, or as an :class:`InputError`."""
         if self._json:
-            raise InputError(Problem("usage", clean(message, 500), "See: tunedeck preflight --help"))
+            named = re.match(r"argument --([\w-]+)", message)
+            setting = named[1].replace("-", "_") if named else None
+            hint = f"Write --{setting}=VALUE" if "expected" in message and named else "See: tunedeck preflight --help"
+            raise InputError(Problem("usage", clean(message, 500), hint, setting))
         super().error(message)
         raise AssertionError  # it has left
 

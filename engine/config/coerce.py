@@ -83,5 +83,7 @@ def auto_or_int_list(value: Any) -> Any:
         if word in {"", "auto"}:
             return "auto"
         parts = [part.strip() for part in word.split(",") if part.strip()]
-        return [int(part) if part.isdigit() else part for part in parts]
+        return [int(part) if part.isdecimal() and len(part) < 20 else part for part in parts]
+    if isinstance(value, list):  # Python takes True for 1
+        return [str(part) if isinstance(part, bool) else part for part in value]
     return value

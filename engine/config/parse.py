@@ -18,6 +18,11 @@ from engine.text import clean
 
 # A whole number that is larger is a slip, and no file format holds it.
 _MOST = 10**12
+# Smaller numbers are 0 where they are computed with.
+_LEAST = 1.2e-38
+_POLYNOMIAL_END = 1e-7
+_SHOWN = 20
+_PATHS = ("base_model", "train_path", "eval_path", "output_dir", "worker_python")
 # Where transformers can report to.
 _REPORTERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet_ml", "neptune", "clearml", "codecarbon", "dagshub", "dvclive",
               "swanlab", "azure_ml", "flyte", "kubeflow", "all", "none")  # fmt: skip
@@ -36,7 +41,11 @@ def parse(values: Mapping[str, Any]) -> RunConfig:
 
 def check(values: Mapping[str, Any]) -> tuple[RunConfig | None, list[Problem]]:
     """Like :func:`parse`, but returns the problems instead of raising (for a form that checks as one types)."""
-    problems = [_unknown(str(key)) for key in values if key not in settings()]
+    strange = [str(key) for key in values if key not in settings()]
+    problems = [_unknown(key) for key in strange[:_SHOWN]]
+    if len(strange) > _SHOWN:
+        text = f"{len(strange):,} names are no settings; the first {_SHOWN} are shown"
+        problems.append(Problem("unknown-setting", text, "Take them out", setting=clean(strange[_SHOWN], 60)))
     known = {key: value for key, value in values.items() if key in settings()}
     config: RunConfig | None = None
     # Python and pydantic take True for 1; a person who wrote `lora_r: yes` did not mean 1.
@@ -69,7 +78,9 @@ def _unknown(key: str) -> Problem:
     word = key.strip().lower().replace("-", "_")
     near = [_ALIASES[word]] if word in _ALIASES else difflib.get_close_matches(word, settings(), n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]}?" if near else "See the settings table in the README"
-    return Problem("unknown-setting", f"there is no setting {clean(key, 60)!r}", hint, setting=clean(key, 60))
+    # A name of nothing but what is not shown is told as Python writes it.
+    shown = clean(key, 60) if clean(key, 60).strip() else clean(ascii(key), 60)
+    return Problem("unknown-setting", f"there is no setting {clean(key, 60)!r}", hint, setting=shown)
 
 
 def _from_pydantic(error: ValidationError, values: Mapping[str, Any]) -> list[Problem]:
@@ -116,13 +127,18 @@ def _unusable(name: str, value: Any) -> tuple[str, str] | None:
     """Why a value of the right kind can be nothing, and what to do; ``None`` if it can."""
     if isinstance(value, int) and abs(value) > _MOST:
         return f"cannot be more than {_MOST:,}", "Give a smaller number"
+    if isinstance(value, float) and 0 < abs(value) < _LEAST:
+        return f"is less than float32 holds ({_LEAST:g}), and so nothing", "Give a larger number"
     for text in value if isinstance(value, list) else [value]:
         if not isinstance(text, str):
             continue
         try:
-            text.encode("utf-8", "surrogateescape")  # names of files may be no text, with what Python puts in its place
+            # Names of files may be no text, with what Python puts in its place; they have a check of their own.
+            text.encode("utf-8", "surrogateescape" if name in _PATHS else "strict")
         except UnicodeEncodeError:
-            return "holds half of a character, which is no text", "Write it anew"
+            return "holds half of a character, which is no text", "Write it anew, in UTF-8"
+        if "\0" in text:
+            return "holds a zero byte, which no path and no command can", "Write it anew"
         if name in ("base_model", "worker_python", "chat_template_path") and _too_long(text):
             return "is longer than a path or a name can be", "Check it"
         if name in ("output_dir", "worker_python") and text.startswith("~") and str(expand(text)) == text:
@@ -136,6 +152,8 @@ def _unusable(name: str, value: Any) -> tuple[str, str] | None:
             near = difflib.get_close_matches(unknown[0], _REPORTERS, n=1)
             what = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(_REPORTERS)}"
             return f"does not know {clean(unknown[0], 60)!r}", what
+        if len(set(value)) > 1 and {"all", "none"} & set(value):
+            return "cannot name other places beside all or none", "Name the places, or one of these two words"
     return None
 
 
@@ -187,6 +205,15 @@ def _contradictions(config: RunConfig) -> list[Problem]:
             "Change one of them")  # fmt: skip
     if isinstance(config.target_modules, list) and not config.target_modules:
         add("target_modules", "is empty", "Name at least one layer, or all-linear")
+    both = [name for name in config.modules_to_save or [] if name in config.target_modules]
+    if both and isinstance(config.target_modules, list):
+        add("modules_to_save", f"names {clean(', '.join(both), 80)}, which target_modules names as well",
+            "A layer gets an adapter or is trained whole: take it out of one of them")  # fmt: skip
+    if config.lr_scheduler_type == "polynomial" and config.learning_rate <= _POLYNOMIAL_END:
+        add("learning_rate", f"must be above {_POLYNOMIAL_END:g}, at which lr_scheduler_type polynomial ends",
+            "Raise it, or take another schedule")  # fmt: skip
+    if config.init_lora_weights == "orthogonal" and config.lora_r % 2:
+        add("lora_r", "must be even where init_lora_weights is orthogonal", f"Set it to {config.lora_r + 1}")
     if isinstance(config.gpus, list) and (
         not config.gpus or len(set(config.gpus)) != len(config.gpus) or min(config.gpus) < 0
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +27,77 @@ def load(path: Path) -> dict[str, Any]:
     Relative paths that exist beside the file are made absolute, so that a file works from any folder. Raises
     :class:`InputError` naming file and line.
     """
+    return _resolve_paths(loads(_read(path), str(path)), expand(path).absolute().parent)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes no setting twice: of two values for one, nobody knows which is meant."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As always, unless a key stands there a second time."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"names {key.value} twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As always; a value that Python cannot make is said with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError, TypeError):  # `!!bool foo`, a date of month 13, 5,000 digits
+            raise yaml.constructor.ConstructorError(None, None, "cannot be read as a value", node.start_mark) from None
+
+
+def _read(path: Path) -> str:
+    """The text of a file of settings: never a pipe or a device, which may have no end."""
+
+    def bad(message: str, hint: str = "Give a YAML file of `setting: value` lines") -> InputError:
+        return InputError(Problem("bad-yaml", message, hint, file=str(path)))
+
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(Problem("bad-yaml", "is too large for a settings file", file=str(path)))
-        text = path.read_text(encoding="utf-8")
-    except IsADirectoryError:
-        raise InputError(Problem("bad-yaml", "is a directory, not a YAML file", file=str(path))) from None
-    except UnicodeDecodeError:
-        raise InputError(Problem("bad-yaml", "is not UTF-8 text", file=str(path))) from None
+        mode = os.stat(expand(path)).st_mode
+        # What a shell puts in place of <(command) is a pipe, too, but one that somebody writes to.
+        given = stat.S_ISFIFO(mode) and os.path.realpath(path).startswith("/proc/")
+        if not stat.S_ISREG(mode) and not given:
+            raise bad("is a directory, not a YAML file" if stat.S_ISDIR(mode) else "is no regular file")
+        with expand(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = "Check the path given with --config"
-        raise InputError(Problem("bad-yaml", f"cannot be read: {error.strerror}", hint, file=str(path))) from None
-    return _resolve_paths(loads(text, str(path)), path.absolute().parent)
+        raise bad(f"cannot be read: {error.strerror}", "Check the path given with --config") from None
+    except ValueError:  # a path with a zero byte
+        raise bad("is no possible path", "Check the path given with --config") from None
+    if len(data) > MAX_BYTES:
+        raise bad("is too large for a settings file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            Problem("bad-yaml", "is not UTF-8 text", "Save it as UTF-8", file=str(path), line=line)
+        ) from None
 
 
 def loads(text: str, name: str) -> dict[str, Any]:
     """Parse YAML text; ``name`` is what errors call it."""
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
         what = clean(getattr(error, "problem", None) or "is not valid YAML", 200)
+        if isinstance(error, yaml.reader.ReaderError):
+            what, line = "holds a control character", text.count("\n", 0, error.position) + 1
         raise InputError(Problem("bad-yaml", what, "Write one `setting: value` a line", file=name, line=line)) from None
     except (RecursionError, ValueError, KeyError, AttributeError, TypeError):  # e.g. `!!bool foo`, `? {a: b}`
-        raise InputError(Problem("bad-yaml", "is not valid YAML", file=name)) from None
+        hint = "Write one `setting: value` a line"
+        raise InputError(Problem("bad-yaml", "is not valid YAML", hint, file=name)) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise InputError(Problem("bad-yaml", "must hold `setting: value` lines", file=name, line=1))
+        raise InputError(Problem("bad-yaml", "must hold `setting: value` lines", "Write one a line", file=name, line=1))
     return {str(key): value for key, value in data.items()}
 
 
@@ -70,7 +114,9 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in PATH_SETTINGS:
         value = values.get(name)
         if name in ("train_path", "eval_path"):
-            values.update({name: sources.resolved(value, folder)} if name in values else {})
+            flat = isinstance(value, list) and all(isinstance(part, str) for part in value)
+            if flat or isinstance(value, str):
+                values[name] = sources.resolved(value, folder)
             continue
         if name == "chat_template_path" and str(value).strip() in BY_NAME:
             continue  # a known name is never a path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import Problem
 from engine.modelfiles import check_model_directory
-from engine.models import cache, code, consent, hub, known, weights
+from engine.models import cache, code, consent, hub, known, quantised, weights
 from engine.models.reading import read_object
 from engine.paths import expand
 from engine.text import clean
@@ -23,7 +23,7 @@ Problems = tuple[list[Problem], list[Problem]]
 def check_directory(config: RunConfig) -> Problems:
     """Errors and warnings of a model that is given as a path."""
     folder = expand(config.base_model)
-    errors, warnings = check_model_directory(folder, config.target_modules)
+    errors, warnings = check_model_directory(folder, config.target_modules, config.lora_r)
     return [*errors, *_of_kind(config, folder, errors), *_of_code(config)], warnings
 
 
@@ -37,7 +37,7 @@ def check_hub_id(config: RunConfig) -> Problems:
     folder = cache.snapshot(name, config.revision)
     found = weights.look(folder) if folder is not None else weights.Weights()
     if folder is not None and weights.whole(folder):
-        errors, warnings = check_model_directory(folder, config.target_modules)
+        errors, warnings = check_model_directory(folder, config.target_modules, config.lora_r)
         return [*errors, *_of_kind(config, folder, errors), *_of_code(config)], warnings
     if found.kind in ("damaged", "pickle", "gguf", "other"):
         again = (
@@ -84,8 +84,19 @@ def _of_kind(config: RunConfig, folder: Path, errors: list[Problem]) -> list[Pro
     if errors or record is None or _elsewhere(config):
         return []
     brought = code.named_in(folder)
+    why, hint = quantised.trouble(record)
     trouble = known.trouble(record, brought.auto_map, code=brought.any)
-    return [_bad(f"cannot be fine-tuned here: {trouble}", "Take another model", folder)] if trouble else []
+    if trouble:
+        file = folder / "config.json" if why else folder
+        return [_bad(f"cannot be fine-tuned here: {trouble}", hint or "Take another model", file)]
+    name = quantised.method(record)
+    setting = "load_in_4bit" if config.load_in_4bit else "load_in_8bit" if config.load_in_8bit else ""
+    if name and setting and name != "bitsandbytes":
+        text = f"cannot be set for a model that is quantised already ({clean(name, 40)})"
+        return [
+            Problem("contradiction", text, "Switch it off, or take the model that is not quantised", setting=setting)
+        ]
+    return []
 
 
 def _of_code(config: RunConfig, answer: hub.HubAnswer | None = None) -> list[Problem]:

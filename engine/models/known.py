@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.models import quantised
+
 _MOST = 8 * 2**20
 _TOKENIZERS = "TOKENIZER_MAPPING_NAMES"
 # Types whose models name a tokenizer class of their own, in place of which transformers takes its general one.
 _OWN_TOKENIZER = "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS"
 _CAUSAL = "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"
 _PICTURES = ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES")
-# Of quantizers whose weights transformers refuses to train on.
-_NOT_TRAINED = {"mxfp4": "mxfp4", "fbgemm_fp8": "fbgemm_fp8", "higgs": "higgs", "auto-round": "auto-round"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,8 @@ def trouble(config: Mapping[str, Any], auto_map: Mapping[str, Any], *, code: boo
     given = config.get("architectures")
     architecture = str(given[0]) if isinstance(given, list) and given else ""
     model_type = str(config.get("model_type") or "")
-    quantised = config.get("quantization_config")
-    method = str(quantised.get("quant_method") or "").lower() if isinstance(quantised, dict) else ""
-    if method in _NOT_TRAINED:
-        return f"quantised with {_NOT_TRAINED[method]}, which cannot be trained"
+    if why := quantised.trouble(config)[0]:
+        return why
     if code and ("AutoModelForCausalLM" in auto_map or not auto_map):
         return ""
     lists = known()

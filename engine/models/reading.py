@@ -6,23 +6,15 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 import yaml
 
+from engine.tensorfiles import open_unseen
+
 _CONFIG_BYTES, _INDEX_BYTES, _CARD_BYTES = 4 * 2**20, 64 * 2**20, 64 * 2**10
 _KEYS = ("license", "license_name")
-
-
-def open_unseen(path: Path) -> BinaryIO:
-    """Open a file to look at it without that counting as a use (``O_NOATIME``, which only its owner may ask for)."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:
-        descriptor = os.open(path, flags)
-    return open(descriptor, "rb")
 
 
 def read_bytes(path: Path, most: int) -> bytes | None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from engine.models.reading import is_file, open_unseen, read_index
+from engine import tensorfiles
+from engine.models.reading import is_file, read_index
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "tekken.json")
-_HEADER_BYTES = 64 * 2**20
 _MOST_SHARDS, _MOST_FILES = 2000, 5000
 _NAMES = {
     "BF16": "bfloat16",
@@ -87,7 +83,7 @@ def _sharded(folder: Path) -> Weights:
     if not isinstance(weight_map, dict) or not weight_map:
         return Weights("damaged", files=[INDEX])
     shards = sorted({str(name) for name in weight_map.values()})
-    if len(shards) > _MOST_SHARDS or any(not _plain(name) for name in shards):
+    if len(shards) > _MOST_SHARDS or any(not plain(name) for name in shards):
         return Weights("damaged", files=[INDEX])
     return _files(folder, shards)
 
@@ -113,41 +109,14 @@ def _files(folder: Path, names: list[str]) -> Weights:
 
 def header_counts(path: Path) -> dict[str, int] | None:
     """Numbers by dtype of a safetensors file, ``None`` if it is damaged or cut short. Buffers of old models do not count."""
-    try:
-        with open_unseen(path) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return None
-            (length,) = struct.unpack("<Q", file.read(8))
-            if not 2 <= length <= min(_HEADER_BYTES, found.st_size):
-                return None
-            header = orjson.loads(file.read(length))
-    except (OSError, ValueError, struct.error):
+    header, _ = tensorfiles.tensors(path)
+    if header is None:
         return None
-    counts, end = _counts(header)
-    return counts if counts is not None and found.st_size == 8 + length + end else None
-
-
-def _counts(header: Any) -> tuple[dict[str, int] | None, int]:
-    """Numbers by dtype, and where the last tensor ends."""
-    if not isinstance(header, dict):
-        return None, 0
     counts: dict[str, int] = {}
-    end = 0
     for name, tensor in header.items():
-        if name == "__metadata__":
-            continue
-        try:
-            dtype, shape, (_, last) = str(tensor["dtype"]), tensor["shape"], tensor["data_offsets"]
-            numbers = prod(shape)
-            if type(last) is not int or type(numbers) is not int or numbers < 0:
-                return None, 0
-        except (KeyError, TypeError, ValueError):
-            return None, 0
-        end = max(end, last)
         if not name.endswith(_BUFFERS):
-            counts[dtype] = counts.get(dtype, 0) + numbers
-    return counts, end
+            counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + prod(tensor["shape"])
+    return counts
 
 
 def dtype_of(counts: Mapping[str, int], config: Mapping[str, Any] | None = None) -> str:
@@ -227,7 +196,7 @@ def _listing(folder: Path) -> set[str]:
     return found
 
 
-def _plain(name: str) -> bool:
+def plain(name: str) -> bool:
     """Whether an index names a file that lies in the model's own folder."""
     parts = name.split("/")
     return len(name) < 300 and "\0" not in name and not any(part in ("", ".", "..") for part in parts)

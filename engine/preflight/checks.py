@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import re
+import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,15 @@ from engine.modelfiles import check_template
 from engine.paths import expand
 from engine.preflight import updates
 from engine.rundir import refuse_foreign_work
+from engine.text import clean
+
+_PYTHON_HINT = "Give the path of a Python interpreter that has torch, transformers, trl and peft"
+_PYTHON_SECONDS, _MARK, _LIBRARIES = 20, "tunedeck-asks", ("torch", "transformers", "trl", "peft", "datasets")
+# What each place to report to needs, one of them; where several are named, transformers takes any.
+_REPORTERS = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "mlflow": ("mlflow",), "trackio": ("trackio",),
+              "comet_ml": ("comet_ml",), "neptune": ("neptune",), "clearml": ("clearml",), "codecarbon": ("codecarbon",),
+              "dagshub": ("dagshub",), "dvclive": ("dvclive",), "swanlab": ("swanlab",), "azure_ml": ("azureml",),
+              "flyte": ("flytekit",)}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,10 @@ def _check_data(config: RunConfig, result: Preflight, data: tuple[DataReport, Da
         _say_data(setting, report, result)
     train, path = result.train, str(result.train.path)
     answers = config.assistant_only_loss is not False
-    if not train.errors and train.samples(answers) == 0:
+    if not train.errors and train.rows and train.samples(False) == 0:
+        result.errors.append(Problem("bad-amount", f"takes none of the {train.rows:,} rows: the share is too small", "Ask for more",
+                                     setting="train_path", file=path))  # fmt: skip
+    elif not train.errors and train.samples(answers) == 0:
         result.errors.append(Problem("nothing-to-train", "no row has an assistant's answer",
             "Set assistant_only_loss to false to learn from the whole text", setting="train_path", file=path))  # fmt: skip
     if config.assistant_only_loss is True and train.plain_text and not train.errors:
@@ -226,9 +239,13 @@ def _say_data(setting: str, report: DataReport, result: Preflight) -> None:
     if report.errors:
         return
     if report.unanswered and not report.plain_text:
-        result.warnings.append(Problem("no-answer", f"{report.unanswered} of {report.rows} rows have no assistant's answer",
-            "They are left out where only the assistant's turns are learned", setting=setting, file=str(report.path),
-            severity="warning"))  # fmt: skip
+        tally = report.tallies.get("no-answer")
+        text = f"{report.unanswered} of {report.rows} rows have no assistant's answer"
+        hint = "They are left out where only the assistant's turns are learned"
+        file, line = (str(report.path), None) if tally is None or not tally.places else tally.places[0][:2]
+        result.warnings.append(
+            Problem("no-answer", text, hint, setting=setting, file=file, line=line, severity="warning")
+        )
     if report.skipped:
         kinds = ", ".join(f"{kind} {count}" for kind, count in report.skipped.items())
         text = f"{sum(report.skipped.values())} of {report.rows} rows cannot be used and are skipped: {kinds}"
@@ -256,6 +273,8 @@ def _check_output(config: RunConfig) -> list[Problem]:
         return error.problems
     except OSError as error:  # a name that is too long, a link to itself
         return bad(f"cannot be created: {error.strerror}", "Choose another directory")
+    if path == path.parent:
+        return bad("is the root of the whole file system", "Choose a new directory")
     if not parent.is_dir():
         return bad(f"cannot be created: {parent} is a file", "Choose another directory")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -265,14 +284,35 @@ def _check_output(config: RunConfig) -> list[Problem]:
     return []
 
 
+@functools.lru_cache(maxsize=8)
+def _no_python(python: str, changed: int, inode: int) -> str:
+    """Why a program is no Python that can train; empty where it is one, or does not tell. Asked once for each file."""
+    ask = f"import importlib.util as u; print({_MARK!r}, *(n for n in {_LIBRARIES!r} if u.find_spec(n) is None))"
+    try:
+        answer = subprocess.run([python, "-c", ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PYTHON_SECONDS,
+                                text=True, errors="replace", check=False)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"does not answer within {_PYTHON_SECONDS} s as Python would"
+    except (OSError, ValueError) as error:
+        return f"cannot be started: {getattr(error, 'strerror', None) or error}"
+    line = next((line for line in answer.stdout.splitlines() if line.startswith(_MARK)), None)
+    if line is None:
+        # A Python that fails does so with 1 and words: what is wrong with it shows when it is to work.
+        told = answer.returncode == 1 and bool(answer.stderr.strip())
+        return "" if told else "is a program, but no Python interpreter"
+    missing = line.removeprefix(_MARK).split()
+    return f"lacks what training needs: {clean(', '.join(missing), 200)}" if missing else ""
+
+
 def _check_environment(config: RunConfig) -> list[Problem]:
     problems = []
     if config.worker_python is not None:
         python = expand(config.worker_python)
         if not python.is_file() or not os.access(python, os.X_OK):
-            return [Problem("bad-python", "is no program that can be run", "Give the path of a Python interpreter",
-                            setting="worker_python", file=str(python))]  # fmt: skip
-        return []
+            return [Problem("bad-python", "is no program that can be run", _PYTHON_HINT, "worker_python", str(python))]
+        found = python.stat()
+        why = _no_python(str(python), found.st_mtime_ns, found.st_ino)
+        return [Problem("bad-python", why, _PYTHON_HINT, "worker_python", str(python))] if why else []
     if isinstance(config.gpus, list):
         cards = [card.index for card in hardware.gpus()]
         missing = [str(index) for index in config.gpus if index not in cards]
@@ -286,18 +326,20 @@ def _check_environment(config: RunConfig) -> list[Problem]:
                     setting="gpus",
                 )
             )
+    attention = config.attn_implementation
     needs = [
         ("load_in_4bit", config.load_in_4bit, "bitsandbytes", "pip install 'tunedeck[quant]'"),
         ("load_in_8bit", config.load_in_8bit, "bitsandbytes", "pip install 'tunedeck[quant]'"),
         ("optim", "8bit" in config.optim or "paged" in config.optim, "bitsandbytes", "pip install 'tunedeck[quant]'"),
         ("use_liger_kernel", config.use_liger_kernel is True, "liger_kernel", "pip install 'tunedeck[fast]'"),
-        (
-            "attn_implementation",
-            config.attn_implementation == "flash_attention_2",
-            "flash_attn",
-            "pip install flash-attn",
-        ),
-    ]
+        ("attn_implementation", attention == "flash_attention_2", "flash_attn", "pip install flash-attn"),
+        ("attn_implementation", attention == "flash_attention_3", "flash_attn_interface",
+         "Build it from flash-attention's folder hopper, or choose another"),
+    ]  # fmt: skip
+    for word in config.report_to or []:
+        packages = _REPORTERS.get(word, ())
+        if packages and not any(importlib.util.find_spec(package) for package in packages):
+            needs.append(("report_to", True, packages[0], f"pip install {packages[0]}, or leave {word} out"))
     for setting, wanted, package, hint in needs:
         if wanted and importlib.util.find_spec(package) is None:
             problems.append(
@@ -305,4 +347,7 @@ def _check_environment(config: RunConfig) -> list[Problem]:
                     "missing-package", f"needs the package {package}, which is not installed", hint, setting=setting
                 )
             )
+    if attention == "flex_attention" and not hardware.gpus():
+        problems.append(Problem("no-gpu", "flex_attention cannot be trained with without a GPU, and this machine shows none",
+                                "Choose auto or sdpa", setting="attn_implementation"))  # fmt: skip
     return problems

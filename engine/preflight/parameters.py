@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 from engine.hardware import Gpu
 from engine.inspecting import Inspector
+from engine.models.quantised import there
 
 _WAIT_SECONDS = 300.0
 
@@ -27,18 +27,8 @@ def machine(gpu: Gpu | None) -> dict[str, Any]:
     if gpu is not None:
         capability = gpu.capability or (0, 0)
         facts.update(gpu_name=gpu.name, capability=capability, bf16=capability >= (8, 0), memory_total=gpu.memory_total,
-                     memory_free=gpu.memory_free, triton=_there("triton"), varlen=_there("torch.nn.attention.varlen"))  # fmt: skip
+                     memory_free=gpu.memory_free, triton=there("triton"), varlen=there("torch.nn.attention.varlen"))  # fmt: skip
     return facts
-
-
-def _there(module: str) -> bool:
-    """Whether a module can be imported, told without importing it or what it belongs to."""
-    top, *rest = module.split(".")
-    found = importlib.util.find_spec(top)
-    if found is None or not rest:
-        return found is not None
-    places = [Path(place, *rest) for place in found.submodule_search_locations or ()]
-    return any(place.is_dir() or place.with_suffix(".py").is_file() for place in places)
 
 
 def can_quantise() -> bool:

@@ -226,8 +226,12 @@ def _of_lengths(config: RunConfig, out: Sheet, lengths: Lengths) -> None:
     if not lengths.usable and not lengths.refused and not lengths.estimated:
         out.errors.append(Problem("nothing-left", f"all rows are cut off before the text that is learned ({limit})"
             if lengths.truncated else "in none of the rows is there anything to learn", "Raise it" if lengths.truncated else
-            "Set assistant_only_loss to false to learn from the whole text", setting="max_seq_length" if lengths.truncated
-            else "assistant_only_loss"))  # fmt: skip
+            "See the template's warnings and the preview, or set it to false to learn from the whole text",
+            setting="max_seq_length" if lengths.truncated else "assistant_only_loss"))  # fmt: skip
+    elif lengths.empty and not lengths.truncated:
+        text = f"{about}{lengths.empty:,} of {lengths.rows:,} rows hold nothing to learn and are left out"
+        hint = "Their preview shows how the template renders them"
+        out.warnings.append(Problem("rows-lost", text, hint, setting="assistant_only_loss", severity="warning"))
     elif lengths.empty:
         warn("rows-lost", f"{about}{lengths.empty:,} of {lengths.rows:,} rows keep nothing to learn and are left out",
              f"The longest row has {lengths.longest:,} tokens")  # fmt: skip

@@ -100,6 +100,8 @@ class Training:
     def how_it_is_marked(self, marker: Marker) -> str:
         """How the assistant's turns are told apart, in words; refuses where nothing does and nobody chose to do without."""
         way = marker.way()
+        if way.unfit:
+            raise CannotTrain(f"{way.why_not}; mend it, or choose another (chat_template_path)")
         if not way.name:
             setting = self.config["assistant_only_loss"]
             why = f"assistant_only_loss is {str(setting).lower()}, but {way.why_not}"

@@ -16,6 +16,7 @@ from engine import process
 from engine.cli import main
 from engine.errors import InputError
 from engine.history import find_run, scan, summarise
+from engine.preflight import checks
 from engine.rundir import RunDir
 from engine.snapshot import RunFollower
 from engine.supervisor import record
@@ -67,7 +68,8 @@ def test_failure_before_the_first_step_says_so_with_the_last_words(tmp_path: Pat
     assert len(status["reason"]) <= 500
 
 
-def test_worker_that_cannot_be_run(tmp_path: Path) -> None:
+def test_worker_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks refuse it: it broke after them."""
     run = launch_fake(tmp_path, "")
     ended(run)
     other = tmp_path / "other"
@@ -79,6 +81,9 @@ def test_worker_that_cannot_be_run(tmp_path: Path) -> None:
     (other / "python").chmod(0o755)
     config = parse({"base_model": str(tmp_path / "model"), "train_path": str(tmp_path / "train.jsonl"),
                     "output_dir": str(other / "out"), "worker_python": str(other / "python")})  # fmt: skip
+    with pytest.raises(InputError, match="cannot be started"):
+        launch(config)
+    monkeypatch.setattr(checks, "_no_python", lambda *_: "")
     status = ended(launch(config))
     assert status["state"] == "failed" and status["reason"].startswith("failed to start: ")
 

@@ -136,7 +136,7 @@ def test_refusals_are_words(inspector: Inspector, tmp_path: Path) -> None:
         ("open", {}, "bad-request", "no model"),
         ("open", {"model": {"base_model": "Nobody/nothing"}}, "not-downloaded", "hub cache"),
         ("open", {"model": {"base_model": "/nowhere/at/all"}}, "bad-model", "no directory"),
-        ("open", {"model": {"base_model": str(empty)}}, "bad-model", "cannot be loaded"),
+        ("open", {"model": {"base_model": str(empty)}}, "bad-model", "no causal language model"),
         ("tokens", {"model": MODEL}, "bad-request", "no file"),
         ("tokens", {"model": MODEL, "file": "/nowhere.jsonl"}, "unreadable-file", "/nowhere.jsonl"),
         ("tokens", {"model": MODEL, "file": TRAIN, "row": 9999}, "no-row", "10000"),

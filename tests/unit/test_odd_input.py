@@ -72,7 +72,7 @@ def test_half_a_character_in_a_file_of_settings(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("text", "row", "says"),
     [
-        (json.dumps([ROW] * 3) + json.dumps([ROW]), 4, "follows the end of the list"),
+        (json.dumps([ROW] * 3) + json.dumps([ROW]), 4, "the end of the list"),
         (f"[{json.dumps(ROW)} {json.dumps(ROW)}]", 2, "no comma before this row"),
         (f'{{"data": [{json.dumps(ROW)} {json.dumps(ROW)}]}}', 2, "no comma before this row"),
         (f"[{json.dumps(ROW)}] x", 2, "broken JSON"),

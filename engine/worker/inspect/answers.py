@@ -14,12 +14,16 @@ from engine.paths import expand
 from engine.preflight import is_local_model
 from engine.text import clean
 from engine.worker import bounds
+from engine.worker.inspect.fitting import DoesNotFit, check_file, load_config
 from engine.worker.inspect.rows import Files
 from engine.worker.owncode import may_run
 
 _MODELS = 2
 _MOST_TOKENS, _MOST_ROWS = 20_000, 10_000
 _SECONDS = 2.0
+# What the answers about a tokenizer depend on.
+_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json", "config.json", "merges.txt",
+          "special_tokens_map.json", "added_tokens.json", "generation_config.json", "tokenizer.model", "vocab.json")  # fmt: skip
 Request = dict[str, Any]
 
 
@@ -114,7 +118,6 @@ class Answers:
 
     def _costs(self, request: Request, check: Callable[[], None]) -> dict[str, Any]:
         from engine.worker.inspect.costs import NoAdapter, costs
-        from engine.worker.inspect.fitting import DoesNotFit
 
         settings, machine = request.get("settings"), request.get("machine")
         if not isinstance(settings, dict) or not isinstance(machine, dict):
@@ -128,6 +131,7 @@ class Answers:
         try:
             settings = {**settings, "base_model": str(expand(name)) if name.startswith("~") else name,
                         "trust_remote_code": trust}  # fmt: skip
+            load_config(settings)
             return costs(settings, machine, chats=request.get("chats") is not False)
         except DoesNotFit as error:
             raise Refused(error.kind, error.message, error.hint) from error
@@ -150,6 +154,8 @@ class Answers:
             raise Refused("no-template", "the model has no chat template, so chats cannot be rendered",
                           "Set chat_template_path to the template of the model's family")  # fmt: skip
         way = marker.way(chat.tools)
+        if way.unfit:
+            raise Refused("bad-template", way.why_not, "Mend it, or choose another (chat_template_path)")
         if not way.name:
             raise Refused("cannot-mark", way.why_not, "Set assistant_only_loss to false to learn from the whole text")
         return str(way.words)
@@ -205,9 +211,16 @@ class Answers:
 
         key = (*self._key(model), only)
         if key not in self._models:
+            _refuse(check_file, model)
             try:
                 tokenizer = chat.load_tokenizer(model, renders=False)
+                if len(tokenizer) <= len(tokenizer.added_tokens_decoder):
+                    raise ValueError("its vocabulary is empty")
+                tokenizer("Hello")  # some can be loaded and do nothing
+                _ = tokenizer.all_special_ids  # of a token that is not there, some ask themselves for ever
             except Exception as error:
+                # It is looked for by the model's configuration: where that is damaged, the tokenizer is not at fault.
+                _refuse(load_config, model)
                 raise _no_tokenizer(model["base_model"], error) from error
             if model["template"]:
                 tokenizer.chat_template = model["template"]
@@ -222,9 +235,8 @@ class Answers:
     def _key(model: dict[str, Any]) -> tuple[object, ...]:
         """The tokenizer that is meant; files that were changed make another one of it."""
         folder = Path(model["base_model"])
-        names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json")
         times = []
-        for name in names if folder.is_dir() else ():
+        for name in _FILES if folder.is_dir() else ():
             try:
                 times.append((folder / name).stat().st_mtime_ns)
             except OSError:
@@ -238,18 +250,26 @@ def _refuse_pipes(name: str) -> None:
         raise Refused("bad-model", f"{clean(found[0], 100)} is no regular file", "Give a complete model directory")
 
 
+def _refuse(check: Callable[[dict[str, Any]], Any], model: dict[str, Any]) -> None:
+    """Do a check; what does not fit is refused."""
+    try:
+        check(model)
+    except DoesNotFit as error:
+        raise Refused(error.kind, error.message, error.hint) from error
+
+
 def _endless(error: bounds.Endless) -> Refused:
     return Refused("endless-template", str(error), "Set chat_template_path to another template")
 
 
 def _no_tokenizer(name: str, error: Exception) -> Refused:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    why = clean(" ".join(str(error).split()) or type(error).__name__, 240)
     if is_local_model(name) and not Path(name).is_dir():
         return Refused("bad-model", f"{clean(name, 200)} is no directory", "Give a model directory or a hub id")
     if not Path(name).is_dir():
         return Refused("not-downloaded", f"{clean(name, 200)} is not in the local hub cache, so its template is not known",
                        "Download it first, or give a local directory")  # fmt: skip
-    return Refused("bad-model", f"the tokenizer of {clean(name, 200)} cannot be loaded: {clean(lines[0], 200)}",
+    return Refused("bad-model", f"the tokenizer of {clean(name, 200)} cannot be loaded: {why}",
                    "Copy the tokenizer files of the model into it")  # fmt: skip
 
 

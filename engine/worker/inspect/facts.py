@@ -9,6 +9,7 @@ from engine.models.cache import model_folder
 from engine.text import clean
 from engine.worker import ways
 from engine.worker.chat import end_of_turn_ids
+from engine.worker.inspect.fitting import load_config
 from engine.worker.marking import Marker
 
 _SHOWN = 10
@@ -16,24 +17,23 @@ _SHOWN = 10
 
 def vocabulary_size(model: dict[str, Any]) -> int | None:
     """How many tokens the model's embedding has, from its configuration; ``None`` if that cannot be told."""
-    from transformers import AutoConfig
-
     try:
-        config = AutoConfig.from_pretrained(model["base_model"], revision=model["revision"],
-                                            trust_remote_code=model["trust_remote_code"])  # fmt: skip
-        size = config.get_text_config().vocab_size
+        size = load_config(model).get_text_config().vocab_size
     except Exception:  # damaged, of a type that is not known, or code of its own that may not run
         return None
-    return size if isinstance(size, int) else None
+    return size if isinstance(size, int) and size > 0 else None
 
 
 def stopping_ids(model: dict[str, Any]) -> set[int] | None:
-    """The tokens at which the model's own settings end an answer; ``None`` if they do not say."""
+    """The tokens at which the model's own settings end an answer; ``None`` if they do not say.
+
+    Raises what loading the model would raise as well; where the file cannot be read, transformers goes on without it.
+    """
     from transformers import GenerationConfig
 
     try:
         given = GenerationConfig.from_pretrained(model["base_model"], revision=model["revision"]).eos_token_id
-    except Exception:  # there are none, or they are damaged
+    except OSError:
         return None
     listed = given if isinstance(given, list) else [given]
     return {number for number in listed if isinstance(number, int)} or None
@@ -70,7 +70,16 @@ def facts(marker: Marker, model: dict[str, Any], pad_notice: str) -> dict[str, A
             "Check that the tuned model stops",
             "warning",
         )
-    stops = {*(stopping_ids(model) or ()), tokenizer.eos_token_id}
+    stops = {tokenizer.eos_token_id}
+    try:
+        stops |= stopping_ids(model) or set()
+    except Exception as error:
+        text = clean(" ".join(str(error).split()) or type(error).__name__, 160)
+        say(
+            "bad-model",
+            f"generation_config.json cannot be used: {text}",
+            "Take it from where the model is from, or remove it",
+        )
     late = (
         [_token(tokenizer, number) for number in sorted(end_of_turn_ids(tokenizer) - stops)]
         if tokenizer.chat_template
@@ -88,9 +97,11 @@ def facts(marker: Marker, model: dict[str, Any], pad_notice: str) -> dict[str, A
         if ordinary:
             lying.append(f"{ordinary:,} of the vocabulary")
         if lying:
+            # What ends a text and what fills a batch up is looked up in the embedding, whatever the rows hold.
+            needed = any((number or 0) >= size for number in (tokenizer.eos_token_id, tokenizer.pad_token_id))
             say("token-outside", f"the model's embedding has {size} rows; these tokens lie outside: {', '.join(lying)}",
                 "Rows that hold them cannot be trained on; take the tokenizer that belongs to the model",
-                "error" if ordinary else "warning")  # fmt: skip
+                "error" if ordinary or needed else "warning")  # fmt: skip
     out["problems"] = problems
     return out
 
