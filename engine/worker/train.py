@@ -248,6 +248,8 @@ def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, recipe.dtype),
+            # Parts of layers must be of a type that could have a gradient; the bytes are the same.
+            bnb_4bit_quant_storage=getattr(torch, recipe.dtype) if recipe.fsdp else torch.uint8,
         )
     rank = ranks.here()[0]
     if recipe.fsdp and "quantization_config" not in options:
