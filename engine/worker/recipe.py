@@ -240,6 +240,8 @@ def _optim(machine: Machine, quantised: bool) -> tuple[str, str]:
 
 
 def _checkpointing(config: dict[str, Any], machine: Machine, costs: dict[str, Any] | None) -> tuple[bool, str]:
+    if machine.cuda and config["activation_offloading"]:
+        return True, "only the layers' inputs travel to the host and back, not all that a layer keeps"
     if machine.cuda and costs is not None:
         from engine.worker import layout
 

@@ -77,6 +77,8 @@ def test_a_limit_counts_as_what_is_free() -> None:
 def test_what_goes_to_the_host_and_back_is_not_recorded() -> None:
     recipe = chosen(card(79), activation_offloading="true")
     assert not recipe.cuda_graphs and recipe.auto["cuda_graphs"]["why"].startswith("activations go")
+    assert recipe.gradient_checkpointing and "inputs" in recipe.auto["gradient_checkpointing"]["why"]
+    assert not chosen(card(79), activation_offloading="true", gradient_checkpointing="false").gradient_checkpointing
     costs = {**SEVEN_B, "chosen": chosen(card(79)).as_chosen()}
     config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o"}).model_dump()
     kept = memory.estimate(costs, config, 4096).activations
