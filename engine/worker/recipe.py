@@ -140,6 +140,13 @@ def resolve(config: dict[str, Any], machine: Machine, *, marking: str, sizes: di
     )
     if exact:
         recipe.tokens_per_pass = _tokens(config, machine, known, recipe, auto)
+    if config["dataloader_num_workers"] == 0:
+        why = (
+            "rows are tokenised beforehand: a batch is laid out while the card is at work"
+            if machine.cuda
+            else "the cores train"
+        )
+        auto["dataloader_num_workers"] = {"value": 0, "why": why}
     if not machine.cuda:
         recipe.notices.append("No GPU was found: training on the CPU in float32, which is slow")
     if marking and config["assistant_only_loss"] is False:

@@ -34,7 +34,8 @@ def test_a_large_card_keeps_activations_and_lays_samples_end_to_end() -> None:
     assert recipe.recipe == "exact" and recipe.end_to_end and recipe.attn_implementation == "varlen"
     assert recipe.fused_lora and recipe.cuda_graphs and not recipe.gradient_checkpointing
     assert set(recipe.auto) >= {"recipe", "attn_implementation", "padding_free", "fused_lora", "cuda_graphs", "gradient_checkpointing",
-                                "max_tokens_per_pass"}  # fmt: skip
+                                "max_tokens_per_pass", "optim", "use_liger_kernel", "dataloader_num_workers"}  # fmt: skip
+    assert "dataloader_num_workers" not in chosen(card(79), dataloader_num_workers=2).auto
     assert all(choice["why"] for choice in recipe.auto.values())
 
 
