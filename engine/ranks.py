@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import Problem
 from engine.hardware import Gpu
@@ -27,6 +28,22 @@ def count(config: RunConfig) -> int:
 def passes(accumulation: int, ranks: int, keeps: bool) -> int:
     """``gradient_accumulation_steps`` of each process: divided where the samples of an update are to stay as they are."""
     return max(1, accumulation // ranks) if keeps else accumulation
+
+
+def why_whole(config: Mapping[str, Any]) -> str:
+    """What keeps a model's layers from being shared out among GPUs, by a run's settings; empty if nothing is known to."""
+    if config["load_in_8bit"]:
+        return "8-bit weights cannot be taken apart (load_in_4bit can)"
+    if config["use_dora"]:
+        return "DoRA needs whole layers (use_dora)"
+    if config["bias"] != "none":
+        return "the layers' own biases would be trained (bias)"
+    if config["init_lora_weights"] not in ("default", "gaussian"):
+        return f"the adapter would begin from whole layers (init_lora_weights {config['init_lora_weights']})"
+    for name in ("modules_to_save", "torch_compile", "activation_offloading"):
+        if config[name]:
+            return f"it was never tried together with {name}"
+    return ""
 
 
 def of_each(config: RunConfig) -> RunConfig:
@@ -60,6 +77,15 @@ def check(config: RunConfig, cards: list[Gpu]) -> list[Problem]:
     if ranks > 1 and config.cuda_graphs is True:
         problems.append(Problem("one-gpu", "cannot be true on several GPUs: recording passes was never tried there",
                                 "Set it to auto or false", setting="cuda_graphs"))  # fmt: skip
+    if config.fsdp is True:
+        text = "there is one process" if ranks <= 1 else why_whole(config.model_dump())
+        if text:
+            hint = (
+                "Set num_gpus to the GPUs that are to share it, or this to auto"
+                if ranks <= 1
+                else "Set that off, or this to false"
+            )
+            problems.append(Problem("cannot-share", f"cannot share the model out: {text}", hint, setting="fsdp"))
     if ranks > 1 and not cards:
         hint = "Leave num_gpus empty; several processes without a GPU are for trying out"
         problems.append(Problem("no-gpu", f"{ranks} processes on a CPU are not faster than one", hint, setting="num_gpus",

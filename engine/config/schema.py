@@ -214,6 +214,9 @@ class RunConfig(BaseModel):
     keep_samples_per_update: Flag = setting(False, "Machine",
         "On several GPUs divide gradient_accumulation_steps by their number, so that an update keeps its samples.",
         kind="flag")  # fmt: skip
+    fsdp: AutoFlag = setting("auto", "Machine",
+        "Share the model's layers out among several GPUs, for one that does not fit on each: slower.",
+        kind="flag", allows_auto=True)  # fmt: skip
     queue: Flag = setting(True, "Machine", "Wait in the queue until a GPU is free; false: start beside whatever runs there.",
         kind="flag")  # fmt: skip
     worker_python: OptionalText = setting(None, "Machine", "Python of another environment that trains; empty: tunedeck's own.",

@@ -17,7 +17,7 @@ OURS_ALONE = frozenset({"output_dir", "run_name", "notify", "on_end", "share", "
                         "data_format", "data_fields", "on_bad_rows", "recipe", "max_tokens_per_pass", "max_gpu_memory", "fused_lora",
                         "cuda_graphs",
                         "sample_prompts", "sample_max_new_tokens", "on_nonfinite", "early_stopping_threshold",
-                        "num_gpus", "keep_samples_per_update"})  # fmt: skip
+                        "num_gpus", "keep_samples_per_update", "fsdp"})  # fmt: skip
 _OF_EVALUATION = ("eval_path", "eval_fraction", "eval_steps", "per_device_eval_batch_size", "load_best_model_at_end",
                   "early_stopping_patience")  # fmt: skip
 _EVAL_DATA = ("eval_path", "eval_fraction")  # one of them is enough

@@ -124,7 +124,11 @@ def check(config: RunConfig, *, gpus: int = 1, new_output: bool = True,
     result.errors += prompt_errors
     result.warnings += prompt_warnings
     result.errors += (_check_output(config) if new_output else []) + _check_environment(config)
-    for problem in ranks.check(config, hardware.gpus()) if ranks.count(config) > 1 or config.num_gpus else []:
+    for problem in (
+        ranks.check(config, hardware.gpus())
+        if ranks.count(config) > 1 or config.num_gpus or config.fsdp is True
+        else []
+    ):
         (result.errors if problem.severity == "error" else result.warnings).append(problem)
     result.warnings += _logout_risk(int(time.monotonic() // 60))
     known = accumulation is not None or not updates.chosen(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine import ranks
 from engine.hardware import Gpu
 
 # What CUDA, cuBLAS and the kernels take before the first tensor, as seen in nvidia-smi on cards of the last generations.
@@ -77,7 +78,11 @@ def estimate(costs: dict[str, Any], config: dict[str, Any], tokens: int, evaluat
     unfolded = costs["largest_linear"] * compute if quantised else 0
     context = CONTEXT_BYTES if costs["cuda"] else 0
     overhead = context + unfolded + int(FRAGMENTATION * (adapters + gradients + optimizer + activations + logits))
-    return Memory(_weights(costs, config, compute), adapters, gradients, optimizer, activations, logits, overhead)
+    weights = _weights(costs, config, compute)
+    if quantised and chosen.get("fsdp"):  # they are whole while they are loaded, when nothing else is there yet
+        whole = _weights({**costs, "chosen": {**chosen, "fsdp": False}}, config, compute)
+        weights = max(weights, whole - gradients - optimizer - activations - logits)
+    return Memory(weights, adapters, gradients, optimizer, activations, logits, overhead)
 
 
 def optimizer_bytes(optim: str) -> float:
@@ -89,6 +94,11 @@ def _weights(costs: dict[str, Any], config: dict[str, Any], compute: int) -> int
     """The base. bitsandbytes quantises linear layers but the head; the rest stays in the type that is computed in."""
     linear, rest = costs["linear"], costs["parameters"] - costs["linear"]
     each = _NF4 if config["load_in_4bit"] else _INT8 if config["load_in_8bit"] else float(compute)
+    if costs["chosen"].get("fsdp"):
+        # Of each layer this process's part; while one is at work it is whole, and the next is being gathered.
+        shared = linear * each
+        part = shared / ranks.wanted(config.get("gpus"), config.get("num_gpus"))
+        return int(min(shared, part + 2 * shared / max(1, costs["layers"]))) + rest * compute
     return int(linear * each) + rest * compute
 
 
@@ -227,6 +237,8 @@ def _changes(
     evaluation = [] if config["eval_path"] is None and config["eval_fraction"] is None else [
         {"per_device_eval_batch_size": size} for size in range(config["per_device_eval_batch_size"] - 1, 0, -1)]  # fmt: skip
     again = [] if costs["chosen"]["gradient_checkpointing"] else [{"gradient_checkpointing": True}]
+    shared = ranks.wanted(config.get("gpus"), config.get("num_gpus")) > 1 and not ranks.why_whole(config)
+    apart = [{"fsdp": True}] if shared and not costs["chosen"].get("fsdp") else []
     quantised = config["load_in_4bit"] or not can_quantise
     four = (
         []
@@ -239,7 +251,7 @@ def _changes(
     lengths = [
         {"max_seq_length": start * part // 16 // 64 * 64} for part in range(15, 0, -1) if start * part // 16 >= 64
     ]
-    return [evaluation, batches, again, four, lengths]
+    return [evaluation, batches, again, apart, four, lengths]
 
 
 def _total(costs: dict[str, Any], config: dict[str, Any], longest: int, change: dict[str, Any]) -> int:

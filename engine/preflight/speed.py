@@ -16,7 +16,7 @@ _LOOKED_AT, _TAIL, _FEWEST = 200, 256 * 1024, 5
 # What changes the work for a token. Lengths and batches do, too, but little beside these.
 _ALIKE = ("revision", "dtype", "load_in_4bit", "load_in_8bit", "gradient_checkpointing", "use_liger_kernel",
           "attn_implementation", "torch_compile", "packing", "padding_free", "use_dora", "batch_size", "lora_r", "gpus",
-          "num_gpus", "keep_samples_per_update",
+          "num_gpus", "keep_samples_per_update", "fsdp",
           "recipe", "fused_lora", "cuda_graphs")  # fmt: skip
 
 

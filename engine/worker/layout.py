@@ -42,6 +42,15 @@ def can_keep(costs: dict[str, Any], config: dict[str, Any], room: int | None) ->
     return _total({**costs, "chosen": chosen}, config, max(limit, min(_most(costs, config), _FEWEST))) <= room
 
 
+def fits_whole(costs: dict[str, Any], config: dict[str, Any], room: int) -> bool:
+    """Whether a whole model and its smallest pass fit into ``room`` bytes, with activations computed again where that is open."""
+    again = config["gradient_checkpointing"] in ("auto", True)
+    chosen = {**costs["chosen"], "gradient_checkpointing": again, "fsdp": False}
+    limit = int(config["max_seq_length"])
+    tokens = limit if chosen["end_to_end"] else memory.micro_batch(config, limit)
+    return _total({**costs, "chosen": chosen}, config, tokens) <= room
+
+
 def _most(costs: dict[str, Any], config: dict[str, Any]) -> int:
     """Tokens that an update can have; where it takes as many samples as are worth it, what they are meant to come to."""
     whole = memory.samples_of(config) * int(config["max_seq_length"])

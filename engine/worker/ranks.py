@@ -103,6 +103,16 @@ def repeated(trainer: Any) -> list[str]:
     return said
 
 
+def parts(shared: tuple[int, int] | None) -> list[str]:
+    """What is said of a model that is shared out: ``shared`` are the bytes of all weights and of those that stay here."""
+    if shared is None:
+        return []
+    whole, held = (size / 2**30 for size in shared)
+    return [
+        f"The model's layers are shared out among {here()[1]} processes: {held:.3g} of {whole:.3g} GiB of weights in each"
+    ]
+
+
 def _samples(count: int) -> str:
     return "1 sample" if count == 1 else f"{count} samples"
 

@@ -6,6 +6,8 @@ import importlib.util
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from engine import ranks
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -65,6 +67,7 @@ class Recipe:
     fused_lora: bool = False
     cuda_graphs: bool = False
     tokens_per_pass: int | None = None
+    fsdp: bool = False
     auto: dict[str, dict[str, Any]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
@@ -76,6 +79,7 @@ class Recipe:
             "gradient_checkpointing": self.gradient_checkpointing, "use_liger_kernel": self.use_liger_kernel,
             "packing": self.packing, "padding_free": self.padding_free, "recipe": self.recipe, "end_to_end": laid,
             "fused_lora": self.fused_lora, "cuda_graphs": self.cuda_graphs, "tokens_per_pass": self.tokens_per_pass,
+            "fsdp": self.fsdp,
         }  # fmt: skip
 
     @property
@@ -129,12 +133,20 @@ def resolve(config: dict[str, Any], machine: Machine, *, marking: str, sizes: di
         fused_lora=choose("fused_lora", *_fused(config, machine, quantised)) if exact else False,
         cuda_graphs=choose("cuda_graphs", *_recorded(config, machine)) if exact else False,
     )
+    recipe.fsdp = choose("fsdp", *_shared(config, machine, sizes, recipe.as_chosen(exact)))
     known = None if sizes is None else {**sizes, "chosen": recipe.as_chosen(exact)}
     recipe.gradient_checkpointing = choose(
         "gradient_checkpointing", *_checkpointing(config, machine, known if exact else None)
     )
     if exact:
         recipe.tokens_per_pass = _tokens(config, machine, known, recipe, auto)
+    if config["dataloader_num_workers"] == 0:
+        why = (
+            "rows are tokenised beforehand: a batch is laid out while the card is at work"
+            if machine.cuda
+            else "the cores train"
+        )
+        auto["dataloader_num_workers"] = {"value": 0, "why": why}
     if not machine.cuda:
         recipe.notices.append("No GPU was found: training on the CPU in float32, which is slow")
     if marking and config["assistant_only_loss"] is False:
@@ -182,6 +194,23 @@ def _recorded(config: dict[str, Any], machine: Machine) -> tuple[bool, str]:
     return True, "small passes wait for launches otherwise"
 
 
+def _shared(
+    config: dict[str, Any], machine: Machine, sizes: dict[str, Any] | None, chosen: dict[str, Any]
+) -> tuple[bool, str]:
+    if ranks.wanted(config.get("gpus"), config.get("num_gpus")) <= 1:
+        return False, "one process trains"
+    if not machine.cuda or sizes is None or machine.memory_free is None:
+        return False, "the model and its training are taken to fit on each GPU" if machine.cuda else "there is no GPU"
+    reason = ranks.why_whole(config)
+    if reason:
+        return False, f"the model cannot be shared out: {reason}"
+    from engine.worker import layout
+
+    if layout.fits_whole({**sizes, "chosen": chosen}, config, machine.memory_free):
+        return False, "the model and its training fit on each GPU"
+    return True, "the model and its training do not fit on one GPU"
+
+
 def _tokens(config: dict[str, Any], machine: Machine, costs: dict[str, Any] | None, recipe: Recipe,
             auto: dict[str, dict[str, Any]]) -> int:  # fmt: skip
     from engine.worker import layout
@@ -218,6 +247,8 @@ def _optim(machine: Machine, quantised: bool) -> tuple[str, str]:
 
 
 def _checkpointing(config: dict[str, Any], machine: Machine, costs: dict[str, Any] | None) -> tuple[bool, str]:
+    if machine.cuda and config["activation_offloading"]:
+        return True, "only the layers' inputs travel to the host and back, not all that a layer keeps"
     if machine.cuda and costs is not None:
         from engine.worker import layout
 

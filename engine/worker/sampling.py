@@ -67,7 +67,7 @@ class Sampler:
             self._give_memory_back()  # outside of the handler, whose traceback holds the tensors
 
     def _answer_all(self, trainer: Any, step: int, stopped: Callable[[], bool]) -> None:
-        if getattr(trainer, "is_fsdp_enabled", False) or getattr(trainer, "is_deepspeed_enabled", False):
+        if any(getattr(trainer, name, False) for name in ("shares_model", "is_fsdp_enabled", "is_deepspeed_enabled")):
             raise RuntimeError("its weights are spread over several processes")
         model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
         until = time.monotonic() + MAX_SECONDS

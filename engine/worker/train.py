@@ -27,7 +27,7 @@ from engine.worker.tokenising import Data
 
 # What a run that was recorded before these settings were there did.
 BEFORE = {"recipe": "plain", "max_tokens_per_pass": None, "fused_lora": False, "cuda_graphs": False, "max_gpu_memory": None,
-          "activation_offloading": False}  # fmt: skip
+          "activation_offloading": False, "fsdp": False}  # fmt: skip
 
 
 class Training:
@@ -84,6 +84,8 @@ class Training:
         memory.keep_within(self.config["max_gpu_memory"])
         recipe = resolve(self.config, machine, marking=marking, sizes=_sizes(self.config, machine))
         ranks.settle(recipe)
+        if recipe.fsdp and ranks.here()[1] <= 1:
+            raise CannotTrain("a model that is shared out among several GPUs (fsdp) cannot be tried in one process")
         self.write_record(recipe)
         for text in [pad_notice, *recipe.notices]:
             if text:
@@ -173,11 +175,12 @@ class Training:
             processing_class=tokenizer,
             peft_config=lora_config(config),
             callbacks=callbacks,
+            shares_model=recipe.fsdp,
         )
         from transformers import PrinterCallback
 
         trainer.remove_callback(PrinterCallback)  # our log lines take its place
-        for text in ranks.repeated(trainer):
+        for text in [*ranks.repeated(trainer), *ranks.parts(trainer.shared)]:
             self.recorder.notice(text)
         kernels = recipe.fused_lora or recipe.cuda_graphs or recipe.use_liger_kernel
         self.callback.compiles = bool(config["torch_compile"] or (recipe.cuda and kernels))
@@ -218,7 +221,8 @@ class Training:
 
 def _sizes(config: dict[str, Any], machine: Machine) -> dict[str, Any] | None:
     """The model's sizes, where a choice depends on them; ``None`` where they cannot be told."""
-    if config["recipe"] == "plain" or not machine.cuda:
+    several_gpus = several.wanted(config.get("gpus"), config.get("num_gpus")) > 1
+    if not machine.cuda or (config["recipe"] == "plain" and not several_gpus):
         return None
     from engine.worker.inspect.costs import sizes
 
@@ -246,9 +250,15 @@ def load_model(config: dict[str, Any], recipe: Recipe) -> Any:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, recipe.dtype),
+            # Parts of layers must be of a type that could have a gradient; the bytes are the same.
+            bnb_4bit_quant_storage=getattr(torch, recipe.dtype) if recipe.fsdp else torch.uint8,
         )
-    if recipe.cuda:
-        options["device_map"] = {"": ranks.here()[0]}  # read onto the card, not through the host's memory
+    rank = ranks.here()[0]
+    if recipe.fsdp and "quantization_config" not in options:
+        # Read once, into the host's memory: the others have shapes until they get their parts.
+        options["device_map"] = {"": "meta" if rank else "cpu"}
+    elif recipe.cuda:
+        options["device_map"] = {"": rank}  # read onto the card, not through the host's memory
     if config["load_in_8bit"]:
         # Weights become 8 bits on the CPU, one by one: read ahead, all of them would wait on the GPU as they were.
         os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from engine.worker import sharding
 from engine.worker.checkpointing import FINAL, Keeper
 from engine.worker.disk import Room
 
@@ -21,14 +22,24 @@ _BYTES_PER_LOG_ROW = 600
 class RunTrainer(SFTTrainer):
     """``SFTTrainer`` whose checkpoints and final adapter go through a :class:`Keeper`."""
 
-    def __init__(self, *args: Any, keeper: Keeper, **kwargs: Any) -> None:
-        self.keeper = keeper
+    def __init__(self, *args: Any, keeper: Keeper, shares_model: bool = False, **kwargs: Any) -> None:
+        self.keeper, self.shares_model = keeper, shares_model
         self._stage: str | None = None
         self._laid: Any = None
         self._step: Any = None
         super().__init__(*args, **kwargs)
+        self.shared: tuple[int, int] | None = None  # bytes of all weights, and of those that stay in this process
+        if shares_model:
+            self.shared = sharding.share(
+                self.model, self.args.device, filled=getattr(self.model, "is_quantized", False)
+            )
         if self.args.should_save:
             keeper.keep_reserve()
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        """A model that is shared out comes onto the device in parts, and never whole."""
+        if not self.shares_model:
+            super()._move_model_to_device(model, device)
 
     def lay_end_to_end(self, collator: Any, step: Any) -> None:
         """Train on samples laid end to end: ``collator`` makes the batches, ``step`` does an update with one."""

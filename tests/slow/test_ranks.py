@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from engine import paths, process
 from engine.checkpoints import checkpoints, verify
@@ -83,6 +86,39 @@ def test_two_learn_what_one_learns(recipe: str, tmp_path: Path) -> None:
         assert not one.problem and not verify(one)
         assert {"rng_state_0.pth", "rng_state_1.pth"} <= {file.name for file in one.path.iterdir()}
     assert (both.path / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("recipe", ["plain", "exact"])
+def test_a_model_that_is_shared_out_learns_the_same(recipe: str, tmp_path: Path) -> None:
+    """Each process holds a part of every layer. With passes of 320 tokens the processes have unequal numbers of them."""
+    more = {"recipe": recipe, "max_steps": 8, "save_steps": 4, "eval_path": SAMPLE / "eval.jsonl", "eval_steps": 4,
+            "lora_dropout": 0.1, "gradient_checkpointing": "true"}  # fmt: skip
+    more |= {"max_tokens_per_pass": 320} if recipe == "exact" else {}
+    whole = together(tmp_path / "whole", **more)
+    assert ended(whole, 240)["state"] == "completed"
+    shared = together(tmp_path / "shared", fsdp="true", sample_prompts=prompts(tmp_path), **more)
+    assert ended(shared, 240)["state"] == "completed"
+    assert nobody_left(shared)
+    assert_same_curve(figures(whole), figures(shared))
+    said = [event["text"] for event in read_events(shared) if event["type"] == "notice"]
+    parts = [re.search(r"among 2 processes: ([\d.e-]+) of ([\d.e-]+) GiB", text) for text in said]
+    held, of = next((float(found[1]), float(found[2])) for found in parts if found)
+    assert 0.5 * of < held < 0.8 * of, "embeddings and adapters are whole"
+    assert any("spread over several processes" in text for text in said), "one process alone cannot ask the model"
+    one, other = (load_file(run.path / "adapter_model.safetensors") for run in (whole, shared))
+    assert one.keys() == other.keys() and all(
+        torch.allclose(one[name], other[name], rtol=1e-4, atol=1e-6) for name in one
+    )
+
+    words = [sys.executable, "-m", "tui", "resume", str(shared.path), "--max_steps", "10"]
+    result = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert [e["step"] for e in read_events(shared) if e["type"] == "step" and e["attempt"] == 2] == [9, 10]
+
+
+def prompts(folder: Path) -> Path:
+    (folder / "prompts.jsonl").write_text('{"prompt": "Who are you?"}\n')
+    return folder / "prompts.jsonl"
 
 
 def test_more_samples_in_an_update_without_keeping(tmp_path: Path) -> None:

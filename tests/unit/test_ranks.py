@@ -74,6 +74,10 @@ def test_what_speaks_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kinds(config(num_gpus=2), []) == [("no-gpu", "num_gpus", "warning")]
     three = ranks.check(config(num_gpus=3, keep_samples_per_update=True), CARDS)
     assert [one.kind for one in three] == ["does-not-divide"] and "(4) by 3" in three[0].message
+    assert kinds(config(num_gpus=2, fsdp=True), CARDS) == []
+    assert kinds(config(fsdp=True), CARDS) == [("cannot-share", "fsdp", "error")]
+    assert kinds(config(num_gpus=2, fsdp=True, load_in_8bit=True), CARDS) == [("cannot-share", "fsdp", "error")]
+    assert kinds(config(num_gpus=2, fsdp=True, bias="all"), CARDS) == [("cannot-share", "fsdp", "error")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
     assert kinds(config(num_gpus=3), CARDS) == [("no-such-gpu", "num_gpus", "error")]
     assert kinds(config(num_gpus=2), CARDS) == []

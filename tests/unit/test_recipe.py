@@ -34,7 +34,8 @@ def test_a_large_card_keeps_activations_and_lays_samples_end_to_end() -> None:
     assert recipe.recipe == "exact" and recipe.end_to_end and recipe.attn_implementation == "varlen"
     assert recipe.fused_lora and recipe.cuda_graphs and not recipe.gradient_checkpointing
     assert set(recipe.auto) >= {"recipe", "attn_implementation", "padding_free", "fused_lora", "cuda_graphs", "gradient_checkpointing",
-                                "max_tokens_per_pass"}  # fmt: skip
+                                "max_tokens_per_pass", "optim", "use_liger_kernel", "dataloader_num_workers"}  # fmt: skip
+    assert "dataloader_num_workers" not in chosen(card(79), dataloader_num_workers=2).auto
     assert all(choice["why"] for choice in recipe.auto.values())
 
 
@@ -77,6 +78,8 @@ def test_a_limit_counts_as_what_is_free() -> None:
 def test_what_goes_to_the_host_and_back_is_not_recorded() -> None:
     recipe = chosen(card(79), activation_offloading="true")
     assert not recipe.cuda_graphs and recipe.auto["cuda_graphs"]["why"].startswith("activations go")
+    assert recipe.gradient_checkpointing and "inputs" in recipe.auto["gradient_checkpointing"]["why"]
+    assert not chosen(card(79), activation_offloading="true", gradient_checkpointing="false").gradient_checkpointing
     costs = {**SEVEN_B, "chosen": chosen(card(79)).as_chosen()}
     config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o"}).model_dump()
     kept = memory.estimate(costs, config, 4096).activations
@@ -122,3 +125,28 @@ def test_without_sizes_as_little_memory_as_possible_is_used() -> None:
     recipe = chosen(card(79), None)
     assert recipe.gradient_checkpointing and recipe.tokens_per_pass == 2048
     assert not layout.can_keep({**SEVEN_B, "chosen": recipe.as_chosen()}, {}, None)
+
+
+def test_a_model_is_shared_out_only_where_it_does_not_fit_on_each_gpu() -> None:
+    large = {**SEVEN_B, "parameters": 72_706_203_648, "linear": 70_212_648_960, "layers": 80, "hidden": 8192}
+    alone, four, small = (chosen(card(79), sizes, **more) for sizes, more in (
+        (large, {}), (large, {"num_gpus": 4}), (SEVEN_B, {"num_gpus": 4})))  # fmt: skip
+    assert (alone.fsdp, four.fsdp, small.fsdp) == (False, True, False)
+    assert "not fit" in four.auto["fsdp"]["why"] and four.as_chosen()["fsdp"] is True
+    assert not chosen(card(79), None, num_gpus=4).fsdp, "nothing is known of the model"
+    for setting, word in (("load_in_8bit", "8-bit"), ("use_dora", "DoRA"), ("torch_compile", "torch_compile")):
+        whole = chosen(card(79), large, num_gpus=4, **{setting: "true"})
+        assert not whole.fsdp and word in whole.auto["fsdp"]["why"]
+    assert not chosen(card(79), large, num_gpus=4, load_in_4bit="true").fsdp, "in 4 bits it fits"
+    assert chosen(card(30), large, num_gpus=4, load_in_4bit="true").fsdp
+
+
+def test_the_estimate_of_a_model_that_is_shared_out() -> None:
+    def weights(**more: Any) -> int:
+        config = parse({"base_model": "/m", "train_path": "/t", "output_dir": "/o", **more}).model_dump()
+        recipe = chosen(card(79), num_gpus=4, fsdp=more.get("fsdp", "false"))
+        return memory.estimate({**SEVEN_B, "chosen": recipe.as_chosen()}, config, 2048).weights
+
+    linear, rest = 2 * SEVEN_B["linear"], 2 * (SEVEN_B["parameters"] - SEVEN_B["linear"])
+    assert weights(num_gpus=4) == linear + rest
+    assert weights(num_gpus=4, fsdp=True) == int(linear / 4 + 2 * linear / 28) + rest

@@ -87,7 +87,12 @@ class EndToEndStep:
         """``learned``: how many tokens the update learns from, in all its passes (and ranks)."""
         total: torch.Tensor | None = None
         correct = entropy = 0
-        for number, part in enumerate(inputs["passes"]):
+        passes = inputs["passes"]
+        for number in range(self._passes_of_all(len(passes))):
+            if number >= len(passes):  # others need this process's part of the layers
+                self._empty_pass(passes[-1])
+                continue
+            part = passes[number]
             if self._seeds is not None:
                 # Each process draws its own dropout.
                 salted = number + _PASSES_OF_A_RANK * self._rank
@@ -111,6 +116,14 @@ class EndToEndStep:
         metrics["num_tokens"] = [self._trainer._total_train_tokens]
         assert total is not None
         return total
+
+    def _passes_of_all(self, here: int) -> int:
+        """How many passes this process takes part in: where the layers are shared out, as many as any of them has."""
+        if not self._trainer.shares_model:
+            return here
+        most = torch.tensor(here, device=self._trainer.args.device)
+        torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
+        return int(most)
 
     def _add_up_gradients(self) -> None:
         """Each process has the gradient of its part of the loss's sum: together they are the update's.
@@ -139,6 +152,16 @@ class EndToEndStep:
         torch.distributed.all_reduce(figures)
         _, _, all_counted, all_tokens = figures.tolist()
         return figures[0], figures[1], int(all_counted), int(all_tokens)
+
+    def _empty_pass(self, part: dict[str, Any]) -> None:
+        """Through all layers with a few tokens from which nothing is learned, and nothing is drawn."""
+        ids, positions = (part[name][:, :8] for name in ("input_ids", "position_ids"))
+        size = ids.shape[1]
+        borders = Borders(part["starts"].new_tensor([0, size]), size, [size])
+        self._model.eval()
+        with attention.apart(borders):
+            self._trainer.accelerator.backward(self._hidden(ids, positions, borders).sum() * 0)
+        self._model.train()
 
     def _pass(
         self, part: dict[str, Any], learned: torch.Tensor | int
