@@ -500,8 +500,10 @@ async def test_what_a_model_lacks_is_said(place: Path, cache: Path, hub: Hub) ->
         screen = await picker(app, pilot)
         assert "2 partial, 2 cannot be trained" in shown(app)
         for typed, words in (("mute", "tokenizer is not downloaded yet"), ("dumb", "no tokenizer: it cannot be"),
-                             ("open", "Its weights are not downloaded yet")):  # fmt: skip
+                             ("org/open", "Its weights are not downloaded yet")):  # fmt: skip
             await pilot.press("escape", *typed) if screen.typed else await write(pilot, typed)
+            if "/" in typed:  # the id itself is offered first
+                await pilot.press("down")
 
             def pane() -> str:
                 return " ".join(" ".join(line[72:] for line in shown(app).splitlines()).split())
