@@ -40,6 +40,7 @@ FAQ = Package("zaragoza-construction-faq", "1.2.1", "CC-BY-4.0", sdist=False)
 COOKBOOK = Package("tinker-cookbook", "0.6.1", "Apache-2.0", sdist=True)
 INSPECT = Package("inspect-ai", "0.3.285", "MIT", sdist=False)
 SDG = Package("instructlab-sdg", "0.8.3", "Apache-2.0", sdist=True)
+EVALS = Package("evals", "3.0.1.post1", "MIT", sdist=False)
 AUTORAG = Package("autorag", "0.1.6", "Apache-2.0", sdist=True)
 
 
@@ -124,6 +125,12 @@ PUBLIC = [
            fields=("prompt=input", "completion=target")),
     Public(INSPECT, "inspect_ai/dataset/_examples/popularity.jsonl", "63ab0152cdf59fb0526d8808f641ded04e56648d996f2781b5de6c8ad0d5a44d",
            "JSONL", "query_response", 100, 200, TEN, fields=("query=question", "response=answer_matching_behavior")),
+    Public(EVALS, "evals/registry/data/iambic-pentameter/samples.jsonl",
+           "43ce69cbb5cbbbe1efa83628653c254663abac6f5587b9b42d6872e9edf3da37", "JSONL", "prompt_completion", 100, 200, TEN),
+    # Prompts as two messages, completions as text.
+    Public(EVALS, "evals/registry/data/coq-editing/labeled-samples.jsonl",
+           "ca62465a32bb9eaa89cc0280feb333cf36cc2307d48e785d8ec3b3cfd3640ada", "JSONL", "prompt_completion", 32, 96,
+           (0, 1, 2, 5, 9, 13, 17, 22, 27, 31)),
     Public(SDG, "docs/examples/annotation/annotation_results.jsonl", "7e99d82516843c81bad8f648cf20b290f331696ab89a9217986c7e31247adbd6",
            "JSONL", "text", 463, 463, TEN),
     Public(AUTORAG, "tests/resources/corpus_data_sample.parquet", "0fe74568301d61265ce87a76fb7b609f0480e018170d6c275f21c382b1fcb4be",

@@ -21,6 +21,7 @@ LIST_KEYS = ("messages", "conversations", "conversation", "dialog", "dialogue", 
 ANSWERS = ("output", "response", "completion", "answer")
 # Pairs of fields with a question and its answer, and the shape that each is called.
 PAIRS = (("prompt", "completion", PROMPT), ("prompt", "response", PROMPT), ("prompt", "output", PROMPT), ("prompt", "answer", PROMPT),
+         ("input", "completion", PROMPT),
          ("query", "response", QUERY), ("question", "answer", QUERY), ("question", "response", QUERY), ("query", "answer", QUERY),
          ("input", "output", QUERY), ("inputs", "targets", QUERY), ("problem", "solution", QUERY), ("user", "assistant", QUERY),
          ("human", "assistant", QUERY), ("input", "target", QUERY), ("q", "a", QUERY))  # fmt: skip

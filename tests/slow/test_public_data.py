@@ -1,7 +1,7 @@
 """Public instruction data read as they are: counts as plain Python counts them, and exactly the assistant's words learned.
 
-What is expected is worked out here from the raw rows, without the code that is tested. Parquet, and prompt with completion, were
-found only with columns of names of their own, which ``data_fields`` names, and Parquet with lists but without messages. Shapes and formats
+What is expected is worked out here from the raw rows, without the code that is tested. Parquet was found only with columns of names
+of its own, which ``data_fields`` names, and with lists but without messages. Shapes and formats
 that no package was found to hold are public rows written anew in them (``ANEW``): that is said where they are made.
 """
 
@@ -130,8 +130,8 @@ def turns_of(row: Row) -> tuple[int, list[Turn]]:
     if "instruction" in row:
         history = row.get("history") or []
         return system + 2 * len(history) + 2, [*(Turn(pair[1]) for pair in history), Turn(row["output"])]
-    question, answer = next((q, a) for q, a in (("prompt", "completion"), ("query", "response"), ("question", "answer"),
-                                                ("q", "a"), ("input", "target")) if q in row and a in row)  # fmt: skip
+    question, answer = next((q, a) for q, a in (("prompt", "completion"), ("input", "completion"), ("query", "response"),
+                                                ("question", "answer"), ("q", "a"), ("input", "target")) if q in row and a in row)  # fmt: skip
     sides = [len(row[key]) if isinstance(row[key], list) else 1 for key in (question, answer)]
     said = row[answer][0] if isinstance(row[answer], list) else row[answer]
     words = text_of(said if isinstance(said, str) else said["content"])
@@ -139,7 +139,9 @@ def turns_of(row: Row) -> tuple[int, list[Turn]]:
 
 
 def has_system(row: Row) -> bool:
-    listed = row.get("messages") or row.get("conversations") or []
+    listed = (
+        row.get("messages") or row.get("conversations") or (row["input"] if isinstance(row.get("input"), list) else [])
+    )
     return bool(row.get("system")) or any((m.get("role") or m["from"]) == "system" for m in listed)
 
 

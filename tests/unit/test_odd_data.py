@@ -329,3 +329,16 @@ def test_a_part_of_a_file_that_cannot_be_understood(tmp_path: Path, amount: str)
         "train_path",
         str(path),
     ) and amount in problem.message
+
+
+def test_a_prompt_called_input(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "d.jsonl",
+        [{"input": "q", "completion": "a"}, {"input": [{"role": "system", "content": "s"}, U], "completion": "a"}],
+    )
+    report = check_file(path)
+    assert (report.shape, report.usable, report.errors) == ("prompt_completion", 2, [])
+    assert [[m["role"] for m in messages] for messages in read_rows(path)] == [
+        ["user", "assistant"],
+        ["system", "user", "assistant"],
+    ]
