@@ -134,7 +134,7 @@ PUBLIC = [
     Public(SDG, "docs/examples/annotation/annotation_results.jsonl", "7e99d82516843c81bad8f648cf20b290f331696ab89a9217986c7e31247adbd6",
            "JSONL", "text", 463, 463, TEN),
     Public(AUTORAG, "tests/resources/corpus_data_sample.parquet", "0fe74568301d61265ce87a76fb7b609f0480e018170d6c275f21c382b1fcb4be",
-           "Parquet", "text", 30, 30, (0, 1, 2, 5, 9, 13, 17, 21, 25, 29), fields=("text=contents",)),
+           "Parquet", "text", 30, 30, (0, 1, 2, 5, 9, 13, 17, 21, 25, 29)),
     # Answers as lists of one text each, beside a list of lists.
     Public(AUTORAG, "tests/resources/qa_data_sample.parquet", "70fa30e911d6b748f44e768fe593b6227ba77d6461395e36dc9caf3251f86ab8",
            "Parquet", "query_response", 10, 20, ALL_TEN, fields=("response=generation_gt",)),

@@ -30,6 +30,9 @@ SPEAKERS = {"role": "content", "from": "value", "speaker": "text", "author": "te
 _SAID = ("content", "value", "parts", "text", "message", "utterance")
 _QUESTIONS = tuple((question, answer) for question, answer, _ in PAIRS)
 _TEXTS = ("content", "contents", "body", "document", "article", "story")
+_DOCUMENTS = ("content", "contents")
+_SPEAKING = frozenset((*SPEAKERS, *LIST_KEYS, *ANSWERS, *dict(_QUESTIONS), "instruction", "history", "chosen", "rejected",
+                       "input_ids", "label", "tools", "images"))  # fmt: skip
 # Keys by which a JSON object is a row itself, and no object that holds rows.
 ROW_KEYS = frozenset((*LIST_KEYS, "instruction", "prompt", "query", "question", "text", "history", "tools", "images",
                       "chosen", "rejected"))  # fmt: skip
@@ -96,7 +99,7 @@ def chosen(name: str, rows: Sequence[dict[str, Any]]) -> Shape:
             name, question="instruction", more=first(("input", "context")), answer=first(ANSWERS), guessed=False
         )
     if name == TEXT:
-        return Shape(name, first(("text", "content")), guessed=False)
+        return Shape(name, first(("text", *_DOCUMENTS)), guessed=False)
     for question, answer, shape in PAIRS:
         if shape == name and question in keys and answer in keys:
             return Shape(name, question=question, answer=answer, guessed=False)
@@ -123,6 +126,10 @@ def _of_row(row: dict[str, Any]) -> Shape | None:
     text = own.get("text")
     if text is not None and isinstance(row[text], str):
         return Shape(TEXT, text)
+    # A corpus of documents: nobody speaks in it, and nothing is asked.
+    for name in _DOCUMENTS if _SPEAKING.isdisjoint(own) else ():
+        if name in own and isinstance(row[own[name]], str):
+            return Shape(TEXT, own[name])
     return None
 
 

@@ -342,3 +342,19 @@ def test_a_prompt_called_input(tmp_path: Path) -> None:
         ["user", "assistant"],
         ["system", "user", "assistant"],
     ]
+
+
+def test_documents_of_a_corpus_are_plain_text(tmp_path: Path) -> None:
+    for name in ("content", "contents", "Content"):
+        report = check_file(written(tmp_path / f"{name}.jsonl", [{"id": 1, name: "One text.", "url": "x"}]))
+        assert (report.shape, report.usable, report.errors) == ("text", 1, [])
+    for more in (
+        {"role": "user"},
+        {"from": "human"},
+        {"question": "q"},
+        {"rejected": "b"},
+        {"input_ids": [1]},
+        {"author": "me"},
+    ):
+        report = check_file(written(tmp_path / "other.jsonl", [{"content": "One text.", **more}]))
+        assert report.usable == 0 and report.errors, more
