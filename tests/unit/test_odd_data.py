@@ -251,7 +251,7 @@ def test_a_refusal_says_that_rows_could_be_skipped_where_some_are_good(tmp_path:
     (b"\x04\x22\x4d\x18" + bytes(20), "LZ4"), (b"Rar!\x1a\x07", "RAR"), (b"\xd0\xcf\x11\xe0\xa1", "spreadsheet"), (b"ORC\x08", "ORC"),
     (b"Obj\x01\x04", "Avro"), (b"FEA1", "Feather"), (b"\x93NUMPY\x01", "NumPy"), (b"GGUF\x03", "weights"),
     (b"\x40\x00\x00\x00\x00\x00\x00\x00{}", "binary"),
-])  # fmt: skip
+], ids=lambda value: value if isinstance(value, str) else "file")  # fmt: skip
 def test_more_files_that_are_none_of_ours_are_named(tmp_path: Path, data: bytes, words: str) -> None:
     (problem,) = check_file(written(tmp_path / "d.jsonl", data)).errors
     assert words in problem.message and problem.hint
