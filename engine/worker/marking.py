@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.data import Chat
 from engine.worker import bounds, prefixes, ways
+from engine.worker.refusing import reason
 from engine.worker.ways import Way
 
 IGNORED = -100
@@ -92,7 +93,7 @@ class Marker:
         try:
             template = self.tokenizer.get_chat_template(None, tools)
         except ValueError as error:  # none, or several and none of them the default
-            return Way("", "", f"it cannot be told which chat template is meant ({ways.reason(error)})")
+            return Way("", "", f"it cannot be told which chat template is meant ({reason(error)})")
         if template not in self._ways:
             choose = ways.choose if self.assistant_only else ways.whole
             self._ways[template] = choose(self.tokenizer, template, tools)
@@ -116,7 +117,7 @@ class Marker:
                 marked.unwritten = tuple(name for name in names if name not in text)
             return marked
         except Exception as error:
-            raise CannotRender(f"the chat template cannot render it: {ways.reason(error)}") from error
+            raise CannotRender(f"the chat template cannot render it: {reason(error)}") from error
 
     def pieces(self, marked: Marked, chat: Chat) -> list[Piece]:
         """The tokens of a marked row with their texts, which make up the whole rendering when laid end to end."""

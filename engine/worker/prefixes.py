@@ -93,7 +93,7 @@ def _footer(render: Render, alone: str, whole: str, specials: tuple[str, ...]) -
 
     And those words, where they are always the same.
     """
-    longer = _tried(render, [USER, ANSWER, USER])
+    longer = tried(render, [USER, ANSWER, USER])
     rest = "" if longer is None else _behind(ANSWER, whole, longer, specials)
     if not _has_words(rest, specials):
         return False, ""
@@ -121,7 +121,7 @@ def _end(render: Render, messages: list[Message], number: int, text: str, habits
     last = number == len(messages) - 1
     if last and not habits.footer:
         return len(text)
-    longer = _tried(render, [*messages, USER] if last else messages[: number + 1])
+    longer = tried(render, [*messages, USER] if last else messages[: number + 1])
     end = _shared(text, longer, habits.specials) if last else _length_of_prefix(longer, text, habits.tail)
     return end if end is None or not habits.footer else _closed(text, messages[number], end, habits.specials)
 
@@ -145,10 +145,10 @@ def _closed(text: str, message: Message, end: int, specials: tuple[str, ...]) ->
 def _start(render: Render, messages: list[Message], number: int, text: str, habits: Habits) -> int | None:
     before = messages[:number]
     if before and habits.opens:
-        asked = _tried(render, before, True)
+        asked = tried(render, before, True)
         if asked is not None and text.startswith(asked):
             return len(asked)
-    least = _length_of_prefix(_tried(render, before), text, habits.tail) if before else 0
+    least = _length_of_prefix(tried(render, before), text, habits.tail) if before else 0
     header = _header(render, before)
     if least is None or header is None or len(header) < least or not text.startswith(header):
         return None
@@ -157,7 +157,7 @@ def _start(render: Render, messages: list[Message], number: int, text: str, habi
 
 def _header(render: Render, before: list[Message]) -> str | None:
     """What comes before an answer, whatever it is: the beginning that two different answers have in common."""
-    one, two = (_tried(render, [*before, {"role": "assistant", "content": word}]) for word in _WORDS)
+    one, two = (tried(render, [*before, {"role": "assistant", "content": word}]) for word in _WORDS)
     if one is None or two is None or one == two:
         return None
     header = common(one, two)
@@ -174,7 +174,8 @@ def _length_of_prefix(beginning: str | None, text: str, tail: str) -> int | None
     return None
 
 
-def _tried(render: Render, messages: list[Message], asks: bool = False) -> str | None:
+def tried(render: Render, messages: list[Message], asks: bool = False) -> str | None:
+    """What is rendered of a chat, or ``None`` where the template refuses it."""
     try:
         return render(messages, asks)
     except Exception:  # a template with rules of its own refuses this beginning; nothing is proven then

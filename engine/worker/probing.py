@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from engine.worker import bounds
-from engine.worker.prefixes import ANSWER, USER, Message, Render
+from engine.worker.prefixes import ANSWER, USER, Message, Render, tried
+from engine.worker.refusing import reason
 
 SYSTEM: Message = {"role": "system", "content": "Be kind"}
 _MORE: list[Message] = [{"role": "user", "content": "Which one"}, {"role": "assistant", "content": "Either will do"}]
@@ -39,8 +40,6 @@ def unfit(render: Render) -> str:
         try:
             text = render(chat, False)
         except Exception as error:
-            from engine.worker.ways import reason
-
             said = said or reason(error)
             if isinstance(error, MemoryError | bounds.TooMuch):
                 break  # each try takes long
@@ -60,10 +59,10 @@ def _unwritten(render: Render, chat: list[Message], text: str) -> str:
     if taken > SLOW_SECONDS:
         return f"it takes {taken:.1f} s for a chat of two short messages"
     place = chat.index(ANSWER)
-    other = _tried(render, [*chat[:place], {**ANSWER, "content": "Quite another thing"}, *chat[place + 1 :]])
+    other = tried(render, [*chat[:place], {**ANSWER, "content": "Quite another thing"}, *chat[place + 1 :]])
     if other != text:
         return ""  # it writes what is said, be it in its own way
-    silent = _tried(render, [*chat[: place - 1], {**USER, "content": "Quite another thing"}, *chat[place:]])
+    silent = tried(render, [*chat[: place - 1], {**USER, "content": "Quite another thing"}, *chat[place:]])
     if text.strip() and silent not in (None, text):
         return "it does not write what the assistant says"
     return "it does not write what the assistant says, nor anything else of a chat"
@@ -76,7 +75,7 @@ def losses(render: Render) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for role in ("user", "assistant"):
         chat = [dict(message) for message in (USER, ANSWER)]
         chat[role == "assistant"]["content"] = _ODD
-        text = _tried(render, chat)
+        text = tried(render, chat)
         if text is not None and _OF_ROLE[role] not in lost and "".join(text.split()).count("".join(_ODD.split())) != 1:
             changed.append(_OF_ROLE[role])
     return tuple(lost), tuple(changed)
@@ -84,7 +83,7 @@ def losses(render: Render) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _in_order(render: Render) -> bool:
     """Whether what is written of a chat stands in its order."""
-    text = _tried(render, CHATS[2]) or ""
+    text = tried(render, CHATS[2]) or ""
     places = [place for message in CHATS[2] if (place := text.find(message["content"])) >= 0]
     return places == sorted(places)
 
@@ -93,7 +92,7 @@ def _lost(render: Render) -> list[str]:
     """Of the longest chat that it renders, who says what is not written; and thoughts before an answer."""
     lost = []
     for chat in reversed(CHATS):
-        text = _tried(render, chat)
+        text = tried(render, chat)
         if text is None:
             continue
         folded = text.casefold()
@@ -103,18 +102,11 @@ def _lost(render: Render) -> list[str]:
             others = any(other["role"] == message["role"] for other in some)
             lost.append("some turns of a chat" if others else _OF_ROLE[message["role"]])
         break
-    as_user = _tried(render, [USER, {**ANSWER, "role": "user"}])
-    if as_user is not None and as_user == _tried(render, [USER, ANSWER]):
+    as_user = tried(render, [USER, {**ANSWER, "role": "user"}])
+    if as_user is not None and as_user == tried(render, [USER, ANSWER]):
         lost.append("who is speaking")
     thinking = {"role": "assistant", "content": f"<think>\n{_THOUGHT}\n</think>\n\n{ANSWER['content']}"}
-    text = _tried(render, [USER, thinking])
+    text = tried(render, [USER, thinking])
     if text is not None and ANSWER["content"] in text and _THOUGHT not in text:
         lost.append("what stands between <think> and </think>")
     return lost
-
-
-def _tried(render: Render, messages: list[Message]) -> str | None:
-    try:
-        return render(messages, False)
-    except Exception:  # it has rules of its own
-        return None

@@ -7,11 +7,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jinja2 import TemplateSyntaxError
-
 from engine.templates import parsing
 from engine.text import clean
 from engine.worker import bounds, prefixes, probing
+from engine.worker.refusing import reason
 
 OWN, TRL, PREFIX, WHOLE, TEXT = "own", "trl", "prefix", "whole", "text"
 WORDS = {
@@ -139,7 +138,7 @@ def _by_trl(tokenizer: Any, template: str, tools: list[Any] | None) -> Way | Non
         return None
     own, theirs = (renderer(tokenizer, text, tools) for text in (template, patched))
     chats = ([prefixes.USER, prefixes.ANSWER], [prefixes.USER, prefixes.ANSWER] * 2)
-    differs = any(_tried(own, chat) not in (None, _tried(theirs, chat)) for chat in chats)
+    differs = any(prefixes.tried(own, chat) not in (None, prefixes.tried(theirs, chat)) for chat in chats)
     return Way(TRL, patched, differs=differs)
 
 
@@ -165,24 +164,20 @@ def _marks(tokenizer: Any, template: str, tools: list[Any] | None) -> bool:
 
 def _unseen(tokenizer: Any, own: str, used: str, tools: list[Any] | None) -> str:
     """The end of what asks for an answer where rows that are rendered for training go on otherwise."""
-    asked = _tried(renderer(tokenizer, own, tools), [prefixes.USER], True)
-    whole = _tried(renderer(tokenizer, used, tools), [prefixes.USER, prefixes.ANSWER])
+    asked = prefixes.tried(renderer(tokenizer, own, tools), [prefixes.USER], True)
+    whole = prefixes.tried(renderer(tokenizer, used, tools), [prefixes.USER, prefixes.ANSWER])
     if asked is None or whole is None or whole.startswith(asked):
         return ""
     return asked[len(prefixes.common(asked, whole)) :]
 
 
-def _tried(render: prefixes.Render, messages: list[dict[str, Any]], asks: bool = False) -> str | None:
-    try:
-        return render(messages, asks)
-    except Exception:  # a template with rules of its own refuses this chat
-        return None
-
-
 def _by_prefixes(tokenizer: Any, template: str, tools: list[Any] | None) -> Way:
     user, answer = prefixes.USER, prefixes.ANSWER
     render = renderer(tokenizer, template, tools)
-    if _tried(render, [user, answer]) is None and _tried(render, [probing.SYSTEM, user, answer]) is not None:
+    if (
+        prefixes.tried(render, [user, answer]) is None
+        and prefixes.tried(render, [probing.SYSTEM, user, answer]) is not None
+    ):
         render = _led(render)
     try:
         habits = prefixes.habits_of(render, specials(tokenizer))
@@ -229,22 +224,3 @@ def renderer(tokenizer: Any, template: str, tools: list[Any] | None) -> prefixes
 def specials(tokenizer: Any) -> list[str]:
     """The texts that are always one token."""
     return sorted((str(token) for token in tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
-
-
-def reason(error: Exception) -> str:
-    """What a template said when it refused a chat, in one line."""
-    if isinstance(error, MemoryError):
-        return "the chat template takes more memory than a chat can need"
-    lines, line = str(error).strip().splitlines(), _line_of(error)
-    text = clean(lines[0], 200).rstrip(".") if lines else type(error).__name__
-    return text if line is None else f"{text} (line {line} of the template)"
-
-
-def _line_of(error: BaseException) -> int | None:
-    """The line of a template at which an error came up, where it tells."""
-    found, place = error.lineno if isinstance(error, TemplateSyntaxError) else None, error.__traceback__
-    while place is not None:
-        if place.tb_frame.f_code.co_filename == "<template>":
-            found = place.tb_lineno
-        place = place.tb_next
-    return found
