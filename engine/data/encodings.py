@@ -63,9 +63,7 @@ class Recoded(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], encoding: Encoding, *, cut: bool = False) -> None:
         self._stream, self._encoding, self._cut = stream, encoding, cut
-        self._decoder = (
-            codecs.getincrementaldecoder(encoding.codec or "utf-8")("surrogatepass") if encoding.codec else None
-        )
+        self._decoder = codecs.getincrementaldecoder(encoding.codec)("surrogatepass") if encoding.codec else None
         self._ready, self._over = b"", False
 
     def readable(self) -> bool:

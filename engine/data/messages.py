@@ -146,10 +146,7 @@ def text_of(content: Any, key: str) -> str:
     if type(content) is str:
         return content
     if isinstance(content, list):
-        try:
-            return "".join(_part(part, 0, place, key) for place, part in enumerate(content, 1))
-        except Bad as bad:
-            raise Bad(bad.kind, bad.message.removeprefix("message 0: ").replace("message 0", key), bad.hint) from None
+        return "".join(_part(part, place, key, key) for place, part in enumerate(content, 1))
     hint = f"{key} must be text; call it otherwise if it is something else"
     raise Bad("bad-content", f"{key} is {kind_of(content)}, not text", hint)
 
@@ -160,12 +157,14 @@ def _text(content: Any, number: int, key: str, present: bool) -> str:
     if isinstance(content, dict) and content.get("type") in _TEXT_PARTS[:-1]:  # one part without its list
         content = [content]
     if isinstance(content, list):
-        return "".join(_part(part, number, place, key) for place, part in enumerate(content, 1))
+        where = f"message {number}"
+        return "".join(_part(part, place, where, f"{where}: {key}") for place, part in enumerate(content, 1))
     what = f"is {kind_of(content)}, not text" if present else "is missing"
     raise Bad("bad-content", f"message {number}: {key} {what}", f"{key} must be a string, or a list of text parts")
 
 
-def _part(part: Any, number: int, place: int, key: str) -> str:
+def _part(part: Any, place: int, holder: str, field: str) -> str:
+    """The text of the part at ``place`` of a ``field``; errors name that, or the message or field that holds it."""
     if isinstance(part, str):
         return part
     if isinstance(part, dict):
@@ -175,11 +174,11 @@ def _part(part: Any, number: int, place: int, key: str) -> str:
             if text is not None:
                 return text
         elif isinstance(kind, str) and any(word in kind for word in _MEDIA):
-            raise Bad("images", f"message {number} holds a part of the type {clean(kind, 40)!r}", IMAGES_HINT)
+            raise Bad("images", f"{holder} holds a part of the type {clean(kind, 40)!r}", IMAGES_HINT)
         elif isinstance(kind, str):
-            raise Bad("bad-content", f"message {number}: {key} is a list whose part {place} is of the type {clean(kind, 40)!r}",
+            raise Bad("bad-content", f"{field} is a list whose part {place} is of the type {clean(kind, 40)!r}",
                       "Only parts of text can be trained on")  # fmt: skip
-    raise Bad("bad-content", f"message {number}: {key} is a list whose part {place} has no text",
+    raise Bad("bad-content", f"{field} is a list whose part {place} has no text",
               'A part is {"type": "text", "text": …}')  # fmt: skip
 
 

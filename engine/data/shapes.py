@@ -29,8 +29,8 @@ PAIRS = (("prompt", "completion", PROMPT), ("prompt", "response", PROMPT), ("pro
 SPEAKERS = {"role": "content", "from": "value", "speaker": "text", "author": "text", "sender": "text"}
 _SAID = ("content", "value", "parts", "text", "message", "utterance")
 _QUESTIONS = tuple((question, answer) for question, answer, _ in PAIRS)
-_TEXTS = ("content", "contents", "body", "document", "article", "story")
 _DOCUMENTS = ("content", "contents")
+_TEXTS = (*_DOCUMENTS, "body", "document", "article", "story")
 _SPEAKING = frozenset((*SPEAKERS, *LIST_KEYS, *ANSWERS, *dict(_QUESTIONS), "instruction", "history", "chosen", "rejected",
                        "input_ids", "label", "tools", "images"))  # fmt: skip
 # Keys by which a JSON object is a row itself, and no object that holds rows.

@@ -133,7 +133,7 @@ def is_pattern(path: Path) -> bool:
 def _matches(source: Source) -> list[Source]:
     """A pattern like ``data/*.parquet`` stands for the files that it fits, in the order of their names."""
     pattern = str(source.path)
-    if not _PATTERN.search(pattern) or _is_file(pattern):
+    if not is_pattern(source.path) or _is_file(pattern):
         return [source]
     return [Source(Path(path), source.amount) for path in sorted(glob.glob(pattern)) if Path(path).is_file()] or [
         source
