@@ -43,6 +43,31 @@ def incomplete(model: Model) -> bool:
     return model.source == "hub cache" and ("incomplete" in model.trouble or model.trouble in _LATER.values())
 
 
+def counted(models: list[Model]) -> str:
+    """How many there are, and how many of them are no good as they are."""
+    part = sum(incomplete(model) for model in models)
+    bad = sum(bool(model.trouble) for model in models) - part
+    said = [f"{len(models):,} model{'' if len(models) == 1 else 's'}"]
+    return ", ".join([*said, *([f"{part} partial"] if part else []), *([f"{bad} cannot be trained"] if bad else [])])
+
+
+def absolute(name: str) -> str:
+    """A path from the root; empty for a text that can be none."""
+    try:
+        return os.path.abspath(expand(name))
+    except (OSError, ValueError, RuntimeError):
+        return ""
+
+
+def beside(name: str) -> list[Path]:
+    """Where the form's model lies, if it is a path: others may lie there."""
+    try:
+        path = expand(name).absolute()
+        return [path.parent] if name and path.is_dir() else []
+    except (OSError, ValueError, RuntimeError):
+        return []
+
+
 def below(text: str, stop: Callable[[], bool]) -> list[Model]:
     """The models in a folder and in the folders in it; as many as are found at once."""
     until = time.monotonic() + _MOST_SECONDS

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
@@ -16,7 +14,6 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 
-from engine.paths import expand
 from engine.text import clean
 from tui import report
 from tui.glyphs import glyphs
@@ -28,7 +25,7 @@ from tui.models import feed as feeding
 from tui.models.choosing import Taken
 from tui.models.facts import Seen
 from tui.models.feed import HUB_SECONDS, Feed
-from tui.models.folders import incomplete
+from tui.models.folders import absolute, beside, counted, incomplete
 from tui.models.ledger import ORDER_WORDS, Ledger, Offer
 from tui.models.permission import permission
 from tui.models.table import GUTTER, ModelTable
@@ -64,7 +61,7 @@ class ModelsScreen(Screen[Taken | None]):
         self._until = 0.0
         self._clock: Timer | None = None
         self._columns: list[columns.Placed] = []
-        self._feed = Feed(lambda news: self._hear(news), _beside(name))
+        self._feed = Feed(lambda news: self._hear(news), beside(name))
 
     def _hear(self, news: feeding.News) -> None:
         self.post_message(self.News(news))
@@ -162,7 +159,7 @@ class ModelsScreen(Screen[Taken | None]):
         name, revision = self._now
         if isinstance(row, Offer):
             return False
-        return (row.name == name and row.revision == revision) or (bool(name) and str(row.path) == _absolute(name))
+        return (row.name == name and row.revision == revision) or (bool(name) and str(row.path) == absolute(name))
 
     def _draw_row(self, row: Any) -> Line:
         placed = self._columns or columns.layout(self.table.room)
@@ -191,7 +188,7 @@ class ModelsScreen(Screen[Taken | None]):
 
     def _say_where(self) -> None:
         models = self.ledger.models
-        parts = [_counted(models)] if models or not self._searching else []
+        parts = [counted(models)] if models or not self._searching else []
         if self._searching:
             parts.append(f"searching{glyphs().ellipsis}")
         self.query_one(TopBar).set_right(f" {glyphs().dot} ".join([*parts, f"by {ORDER_WORDS[self.ledger.order]}"]))
@@ -386,30 +383,6 @@ class ModelsScreen(Screen[Taken | None]):
             report.tell(self.app, "Not taken: it cannot be built without its own code", severity="warning")
         else:
             self.dismiss(taken)
-
-
-def _counted(models: list[Any]) -> str:
-    """How many there are, and how many of them are no good as they are."""
-    part = sum(incomplete(model) for model in models)
-    bad = sum(bool(model.trouble) for model in models) - part
-    said = [f"{len(models):,} model{'' if len(models) == 1 else 's'}"]
-    return ", ".join([*said, *([f"{part} partial"] if part else []), *([f"{bad} cannot be trained"] if bad else [])])
-
-
-def _absolute(name: str) -> str:
-    try:
-        return os.path.abspath(expand(name))
-    except (OSError, ValueError, RuntimeError):
-        return ""
-
-
-def _beside(name: str) -> list[Path]:
-    """Where the form's model lies, if it is a path: others may lie there."""
-    try:
-        path = expand(name).absolute()
-        return [path.parent] if name and path.is_dir() else []
-    except (OSError, ValueError, RuntimeError):
-        return []
 
 
 def _about(count: int | None, dtype: str) -> str:
