@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 LOSSES = """
 import json, os, sys, torch, torch.distributed as dist
 from peft import LoraConfig, get_peft_model
+from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from engine.worker import sharding
 from engine.worker.fast import attention, lora
@@ -59,7 +60,8 @@ for step in range(6):
     optimizer.zero_grad()
     losses.append(loss.item())
 parts = sum(hasattr(each, "_local_tensor") for each in tuned.parameters())
-print(json.dumps({"losses": losses, "parts": parts}))
+units = sum(isinstance(module, FSDPModule) for module in tuned.modules())
+print(json.dumps({"losses": losses, "parts": parts, "units": units, "layers": model.config.num_hidden_layers}))
 """
 
 
@@ -71,6 +73,7 @@ def losses(folder: Path, *, shared: bool, four: bool, recomputed: bool) -> list[
     assert ran.returncode == 0, ran.stderr[-3000:]
     told = json.loads(ran.stdout.splitlines()[-1])
     assert bool(told["parts"]) is shared
+    assert told["units"] == (told["layers"] + 1 if shared else 0), "each layer is gathered by itself"
     return list(told["losses"])
 
 

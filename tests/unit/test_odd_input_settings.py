@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,21 @@ def test_files_of_settings_that_are_none(tmp_path: Path, text: bytes, line: int 
     assert (problem.file, problem.line) == (str(file), line) and says in problem.message and problem.hint
 
 
+@pytest.fixture
+def soon() -> Iterator[None]:
+    """Whoever waits for a pipe is told so, and does not wait for ever."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("place", ["pipe", "/dev/zero", "/dev/null", ".", "a\0b", "none.yaml", "loop"])
 def test_what_is_no_file_is_not_read(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe that nobody writes to has no beginning, and a device no end."""
